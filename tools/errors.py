@@ -1,0 +1,93 @@
+"""Every failure Imprint expects, as one tree. Each message says what, why and what to do.
+
+    ImprintError
+    ├── SettingsError            a setting, flag or environment variable is wrong
+    ├── PhotoError               what was given is not a picture that can be used
+    ├── ModelError
+    │   ├── ModelMissing         its weights are not on this machine
+    │   └── ModelFailed          it is there, and cannot be loaded or run
+    ├── MemoryFailed
+    │   ├── MemoryInUse          another process owns this folder
+    │   └── MemoryDamaged        the journal cannot be read
+    └── ToolError                a tool cannot do what was asked
+        ├── NoPhoto              it needs a picture and there is none
+        ├── BadLabel             a text that cannot be the name of a label
+        ├── UnknownLabel         no label of that name
+        └── BadCall              unknown tool, unknown or malformed argument
+
+Knows nothing of who words them: the agent, the terminal and the page show ``str(error)``.
+Anything that is not an ImprintError is a bug, and is not caught below the edges.
+"""
+
+__all__ = [
+    "BadCall",
+    "BadLabel",
+    "ImprintError",
+    "MemoryDamaged",
+    "MemoryFailed",
+    "MemoryInUse",
+    "ModelError",
+    "ModelFailed",
+    "ModelMissing",
+    "NoPhoto",
+    "PhotoError",
+    "SettingsError",
+    "ToolError",
+    "UnknownLabel",
+]
+
+
+class ImprintError(Exception):
+    """An expected failure; its text is one sentence for a person."""
+
+
+class SettingsError(ImprintError):
+    """A setting, flag or environment variable is wrong."""
+
+
+class PhotoError(ImprintError):
+    """What was given is not a picture that can be used."""
+
+
+class ModelError(ImprintError):
+    """A model cannot be used."""
+
+
+class ModelMissing(ModelError):
+    """The model's weights are not on this machine."""
+
+
+class ModelFailed(ModelError):
+    """The model is there, and cannot be loaded or run."""
+
+
+class MemoryFailed(ImprintError):
+    """What was taught cannot be read or written."""
+
+
+class MemoryInUse(MemoryFailed):
+    """Another process owns this memory folder."""
+
+
+class MemoryDamaged(MemoryFailed):
+    """The journal cannot be read."""
+
+
+class ToolError(ImprintError):
+    """A tool cannot do what was asked."""
+
+
+class NoPhoto(ToolError):
+    """The tool needs a picture and there is none."""
+
+
+class BadLabel(ToolError):
+    """A text that cannot be the name of a label."""
+
+
+class UnknownLabel(ToolError):
+    """No label of that name has been taught."""
+
+
+class BadCall(ToolError):
+    """An unknown tool, or an unknown or malformed argument."""
