@@ -1,0 +1,23 @@
+"""What was taught: a journal that is the truth, photos by content, and a Chroma index over both.
+
+Knows nothing of conversations; of models it knows only the vectors an embedder makes.
+"""
+
+from tools.memory.home import MemoryHome
+from tools.memory.labels import clean_name, name_key
+from tools.memory.memory import Match, Memory, Taught
+from tools.memory.state import Event, Exemplar, Label, State, fold
+
+__all__ = [
+    "Event",
+    "Exemplar",
+    "Label",
+    "Match",
+    "Memory",
+    "MemoryHome",
+    "State",
+    "Taught",
+    "clean_name",
+    "fold",
+    "name_key",
+]
