@@ -1,4 +1,129 @@
-"""The models behind the tools: the roles they play, and how each is loaded.
+"""The models behind the tools: the roles they play, which ones run, and how each is loaded.
 
-torch and transformers are imported by the modules in here only when a model is loaded.
+``open_models(config)`` answers at once and loads a model when it is first used. torch and
+transformers are imported only then.
 """
+
+from pathlib import Path
+from threading import RLock
+from typing import Any, cast
+
+from tools.config import PROFILES, Config
+from tools.models.choosing import ROLES, Chosen, choose_profile, how_to_get, missing
+from tools.models.roles import Answerer, Captioner, Embedder
+from tools.models.sources import locate
+
+__all__ = ["Models", "open_models"]
+
+
+def open_models(config: Config, *, hub_cache: Path | None = None) -> "Models":
+    """The models ``config`` asks for; loads nothing yet.
+
+    ``hub_cache`` is the Hugging Face cache to look in (default: the user's).
+    """
+    return Models(choose_profile(config, hub_cache=hub_cache), hub_cache=hub_cache)
+
+
+class Models:
+    """One embedder, one captioner and one answerer, each loaded once, when first used.
+
+    Holds nothing of a visitor and may be shared by all threads. A role's property raises
+    :class:`tools.errors.ModelMissing` (the message has the command that fetches it) or
+    :class:`tools.errors.ModelFailed`, again at each use until it can be loaded.
+    """
+
+    def __init__(self, chosen: Chosen, *, hub_cache: Path | None = None) -> None:
+        self._chosen = chosen
+        self._hub_cache = hub_cache
+        self._loaded: dict[str, Any] = {}
+        self._lock = RLock()
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        embedder: Embedder | None = None,
+        captioner: Captioner | None = None,
+        answerer: Answerer | None = None,
+        profile: str = "pocket",
+    ) -> "Models":
+        """Models that are given; a role left out is loaded as ``profile`` says."""
+        models = cls(Chosen(profile, PROFILES[profile], f"profile {profile}: models were given"))
+        given = {"embedder": embedder, "captioner": captioner, "answerer": answerer}
+        models._loaded = {role: model for role, model in given.items() if model is not None}
+        return models
+
+    @property
+    def profile(self) -> str:
+        """``pocket``, ``small`` or ``full``."""
+        return self._chosen.name
+
+    @property
+    def reason(self) -> str:
+        """Which profile and why, in words."""
+        return self._chosen.reason
+
+    @property
+    def embedder(self) -> Embedder:
+        """Loaded at first use."""
+        return cast(Embedder, self._get("embedder"))
+
+    @property
+    def captioner(self) -> Captioner:
+        """Loaded at first use."""
+        return cast(Captioner, self._get("captioner"))
+
+    @property
+    def answerer(self) -> Answerer:
+        """Loaded at first use."""
+        return cast(Answerer, self._get("answerer"))
+
+    def warm_up(self) -> None:
+        """Load all three. Raises what is wrong with the first, before it loads any."""
+        absent = missing(self._chosen.profile, hub_cache=self._hub_cache)
+        for role, problem in absent.items():
+            if role not in self._loaded:
+                raise problem
+        for role in ROLES:
+            self._get(role)
+
+    def describe(self) -> str:
+        """One line for people: which models run, and how to get better ones."""
+        base = PROFILES[self.profile]
+        words = base.words
+        for role in ROLES:
+            source = getattr(self._chosen.profile, role).source
+            if source != getattr(base, role).source:
+                words += f"; {source} as {role}"
+        line = f"Running {words}."
+        if self.profile == "pocket":
+            return f"{line} For photos, {how_to_get('small', hub_cache=self._hub_cache)}."
+        if self.profile == "small":
+            full = how_to_get("full", hub_cache=self._hub_cache)
+            return f"{line} For better ones on a GPU of 8 GB, {full}."
+        return line
+
+    def _get(self, role: str) -> Any:
+        # A dict is read without the lock: a turn never waits for another model to load.
+        found = self._loaded.get(role)
+        if found is not None:
+            return found
+        with self._lock:
+            if role not in self._loaded:
+                self._loaded[role] = self._load(role)
+            return self._loaded[role]
+
+    def _load(self, role: str) -> Any:
+        choice = getattr(self._chosen.profile, role)
+        located = locate(choice, hub_cache=self._hub_cache)
+        if role == "embedder":
+            from tools.models.embedder import load_embedder
+
+            return load_embedder(located)
+        if role == "captioner":
+            from tools.models.captioner import load_captioner
+
+            return load_captioner(located)
+        from tools.models.answerer import load_answerer
+
+        return load_answerer(located, quantize=choice.quantize)

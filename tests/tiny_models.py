@@ -1,0 +1,319 @@
+"""Real architectures with random weights, a few hundred kilobytes each, saved as on the Hub.
+
+Everything is built here, offline: the tokenizers from word lists with the tokenizers library,
+the processors from their classes, the weights from a fixed seed. Their answers mean nothing;
+what is real is every file and every code path that loads and runs them.
+"""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+from tokenizers import pre_tokenizers
+from transformers import (
+    BertTokenizer,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipForQuestionAnswering,
+    BlipImageProcessorPil,
+    BlipProcessor,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPProcessor,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    GemmaConfig,
+    GemmaTokenizer,
+    GPT2Tokenizer,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessorPil,
+    Idefics3Processor,
+    LlamaConfig,
+    LlamaTokenizer,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    PaliGemmaProcessor,
+    Siglip2Config,
+    Siglip2ImageProcessorPil,
+    Siglip2Model,
+    Siglip2Processor,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
+    SiglipProcessor,
+    SiglipVisionConfig,
+)
+
+from tools.images import Photo
+
+__all__ = ["BUILDERS", "REVISION", "build", "in_hub_cache", "photo"]
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+WORDS = """a an the is this that what how many there are in picture of on red blue green circle
+square cat dog yes no one two three user assistant describe it photo drawing big small and with"""
+LLAVA_TEMPLATE = (
+    "{% for m in messages %}USER: {% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<image>\n{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
+    "{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
+)
+SMOLVLM_TEMPLATE = (
+    "<|im_start|>{% for m in messages %}User:{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
+    "<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+HEADS = {"num_attention_heads": 4}
+VISION = {**TEXT, **HEADS, "image_size": 32, "patch_size": 8}
+
+
+def photo(seed: int = 0, size: tuple[int, int] = (90, 70)) -> Photo:
+    """A drawing of a disc and a box; another ``seed`` gives another drawing."""
+    image = Image.new("RGB", size, (250 - seed * 37 % 200, 240, 230))
+    draw = ImageDraw.Draw(image)
+    w, h = size
+    left = w * (seed % 5) // 10
+    draw.ellipse((left, h // 8, left + w // 2, h * 3 // 4), fill=(200, seed * 53 % 256, 40))
+    draw.rectangle((w // 2, h // 2, w - 4, h - 4), fill=(30, 60, seed * 91 % 256))
+    return Photo(image)
+
+
+def build(kind: str, folder: Path, *, seed: int = 0) -> Path:
+    """Save the tiny model ``kind`` (a key of BUILDERS) and its processor in ``folder``."""
+    torch.manual_seed(seed)
+    model, processor = BUILDERS[kind]()
+    model.eval().save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def in_hub_cache(folder: Path, repo: str, cache: Path, *, revision: str = "main") -> Path:
+    """Lay the files of ``folder`` out in ``cache`` as the Hub's client does; the snapshot."""
+    root = cache / f"models--{repo.replace('/', '--')}"
+    snapshot = root / "snapshots" / REVISION
+    (root / "blobs").mkdir(parents=True, exist_ok=True)
+    (root / "refs").mkdir(exist_ok=True)
+    (root / "refs" / revision).write_text(REVISION)
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            link = snapshot / file.relative_to(folder)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            blob = root / "blobs" / f"{abs(hash((repo, file.name))):040x}"
+            blob.write_bytes(file.read_bytes())
+            link.unlink(missing_ok=True)
+            link.symlink_to(os.path.relpath(blob, link.parent))
+    return snapshot
+
+
+def _bytes_vocabulary(specials: list[str], *, end_of_word: str = "") -> dict[str, int]:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = specials + alphabet + [c + end_of_word for c in alphabet if end_of_word]
+    return {token: index for index, token in enumerate(tokens)}
+
+
+def _sentencepiece_vocabulary(specials: list[str]) -> dict[str, int]:
+    tokens = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
+    tokens += [chr(code) for code in range(33, 127)]
+    return {token: index for index, token in enumerate(tokens)}
+
+
+def _clip() -> tuple[Any, Any]:
+    specials = ["<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer(
+        vocab=_bytes_vocabulary(specials, end_of_word="</w>"), merges=[], model_max_length=16
+    )
+    config = CLIPConfig(
+        text_config={
+            **TEXT,
+            **HEADS,
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": 16,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+        },
+        vision_config=VISION,
+        projection_dim=24,
+    )
+    images = CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    return CLIPModel(config), CLIPProcessor(images, tokenizer)
+
+
+def _gemma_tokenizer(**keywords: Any) -> GemmaTokenizer:
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    return GemmaTokenizer(vocab=_sentencepiece_vocabulary(specials), merges=[], **keywords)
+
+
+def _siglip_text(tokenizer: Any) -> dict[str, Any]:
+    return {
+        **TEXT,
+        **HEADS,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 16,
+        "projection_size": 64,
+    }
+
+
+def _siglip() -> tuple[Any, Any]:
+    tokenizer = _gemma_tokenizer(model_max_length=16)
+    config = SiglipConfig(text_config=_siglip_text(tokenizer), vision_config=VISION)
+    images = SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    return SiglipModel(config), SiglipProcessor(images, tokenizer)
+
+
+def _siglip2() -> tuple[Any, Any]:
+    tokenizer = _gemma_tokenizer(model_max_length=16)
+    vision = {**TEXT, **HEADS, "num_patches": 16, "patch_size": 8}
+    config = Siglip2Config(text_config=_siglip_text(tokenizer), vision_config=vision)
+    images = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
+    return Siglip2Model(config), Siglip2Processor(images, tokenizer)
+
+
+def _blip_parts() -> tuple[BlipConfig, BlipProcessor]:
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"]
+    letters = "abcdefghijklmnopqrstuvwxyz?!.,'"
+    tokens = [*specials, *WORDS.split(), *letters, *(f"##{letter}" for letter in letters)]
+    vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+    tokenizer = BertTokenizer(vocab=vocab, model_max_length=64)
+    config = BlipConfig(
+        text_config={
+            **TEXT,
+            **HEADS,
+            "vocab_size": len(tokenizer),
+            "encoder_hidden_size": 64,
+            "projection_dim": 24,
+            "max_position_embeddings": 64,
+            "bos_token_id": vocab["[DEC]"],
+            "sep_token_id": vocab["[SEP]"],
+            "eos_token_id": vocab["[SEP]"],
+            "pad_token_id": vocab["[PAD]"],
+        },
+        vision_config=VISION,
+        projection_dim=24,
+        image_text_hidden_size=24,
+    )
+    images = BlipImageProcessorPil(size={"height": 32, "width": 32})
+    return config, BlipProcessor(images, tokenizer)
+
+
+def _blip() -> tuple[Any, Any]:
+    config, processor = _blip_parts()
+    return BlipForConditionalGeneration(config), processor
+
+
+def _blip_vqa() -> tuple[Any, Any]:
+    config, processor = _blip_parts()
+    return BlipForQuestionAnswering(config), processor
+
+
+def _llava() -> tuple[Any, Any]:
+    specials = ["<unk>", "<s>", "</s>", "<image>", "<pad>"]
+    vocab = _sentencepiece_vocabulary(specials)
+    tokenizer = LlamaTokenizer(
+        vocab=vocab,
+        merges=[],
+        pad_token="<pad>",
+        model_max_length=256,
+        additional_special_tokens=["<image>"],
+    )
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**VISION),
+        text_config=LlamaConfig(
+            **TEXT, **HEADS, vocab_size=len(tokenizer), max_position_embeddings=256
+        ),
+        image_token_index=vocab["<image>"],
+        vision_feature_layer=-2,
+    )
+    images = CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    processor = LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=LLAVA_TEMPLATE,
+    )
+    return LlavaForConditionalGeneration(config), processor
+
+
+def _idefics3() -> tuple[Any, Any]:
+    specials = ["<|endoftext|>", "<|im_start|>", "<end_of_utterance>", "<image>"]
+    specials += ["<fake_token_around_image>", "<global-img>"]
+    specials += [f"<row_{r}_col_{c}>" for r in range(1, 7) for c in range(1, 7)]
+    tokenizer = GPT2Tokenizer(
+        vocab=_bytes_vocabulary(specials),
+        merges=[],
+        pad_token="<|endoftext|>",
+        model_max_length=512,
+        additional_special_tokens=specials[1:],
+    )
+    config = Idefics3Config(
+        vision_config=VISION,
+        text_config=LlamaConfig(
+            **TEXT,
+            **HEADS,
+            vocab_size=len(tokenizer),
+            max_position_embeddings=512,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=0,
+        ),
+        image_token_id=specials.index("<image>"),
+        scale_factor=2,
+        pad_token_id=0,
+    )
+    images = Idefics3ImageProcessorPil(
+        size={"longest_edge": 128}, max_image_size={"longest_edge": 32}
+    )
+    processor = Idefics3Processor(
+        images, tokenizer, image_seq_len=4, chat_template=SMOLVLM_TEMPLATE
+    )
+    return Idefics3ForConditionalGeneration(config), processor
+
+
+def _paligemma() -> tuple[Any, Any]:
+    tokenizer = _gemma_tokenizer(model_max_length=256)
+    images = SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    images.image_seq_length = 16
+    processor = PaliGemmaProcessor(images, tokenizer)
+    config = PaliGemmaConfig(
+        vision_config=SiglipVisionConfig(**VISION),
+        text_config=GemmaConfig(
+            **TEXT,
+            **HEADS,
+            head_dim=16,
+            num_key_value_heads=1,
+            vocab_size=len(tokenizer),
+            max_position_embeddings=256,
+        ),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        vocab_size=len(tokenizer),
+        projection_dim=64,
+        hidden_size=64,
+    )
+    return PaliGemmaForConditionalGeneration(config), processor
+
+
+BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "clip": _clip,
+    "siglip": _siglip,
+    "siglip2": _siglip2,
+    "blip": _blip,
+    "blip-vqa": _blip_vqa,
+    "llava": _llava,
+    "idefics3": _idefics3,
+    "paligemma": _paligemma,
+}

@@ -1,0 +1,69 @@
+"""A sentence about a picture: BLIP, and the models that caption without a prompt (BLIP-2, GIT).
+
+Knows nothing of questions or conversations.
+"""
+
+from collections.abc import Callable
+from threading import Event, Lock
+from typing import Any
+
+from tools.images import Photo
+from tools.models.generation import generate_text, greedy
+from tools.models.hardware import Hardware, choose_hardware
+from tools.models.loading import (
+    input_side,
+    load_model,
+    load_processor,
+    on_device,
+    shrink,
+    wrong_role,
+)
+from tools.models.sources import Located
+
+__all__ = ["TransformersCaptioner", "load_captioner"]
+
+_TYPES = ("blip", "blip-2", "git")
+_MAX_NEW_TOKENS = 32
+
+
+def load_captioner(located: Located, hardware: Hardware | None = None) -> "TransformersCaptioner":
+    """The captioner in ``located``. Raises :class:`ModelFailed`."""
+    if located.model_type not in _TYPES or located.architecture == "BlipForQuestionAnswering":
+        raise wrong_role(located, "captioner", "a BLIP, BLIP-2 or GIT captioning model")
+    from transformers import AutoModelForImageTextToText
+
+    model = load_model(located, AutoModelForImageTextToText, hardware or choose_hardware())
+    return TransformersCaptioner(located, model, load_processor(located))
+
+
+class TransformersCaptioner:
+    """Implements :class:`tools.models.roles.Captioner`; one caption at a time."""
+
+    def __init__(self, located: Located, model: Any, processor: Any) -> None:
+        self._model = model
+        self._images = processor.image_processor
+        self._tokenizer = processor.tokenizer
+        self._side = input_side(self._images)
+        self._lock = Lock()
+        self.id = located.id()
+        greedy(model)
+
+    def caption(
+        self,
+        photo: Photo,
+        *,
+        on_token: Callable[[str], None] | None = None,
+        stop: Event | None = None,
+    ) -> str:
+        """One sentence; ``on_token`` gets its text piece by piece; ``stop`` ends it early."""
+        image = shrink(photo.image, self._side)
+        inputs = self._images(images=[image], return_tensors="pt")
+        with self._lock:
+            return generate_text(
+                self._model,
+                self._tokenizer,
+                on_device(inputs, self._model),
+                max_new_tokens=_MAX_NEW_TOKENS,
+                on_token=on_token,
+                stop=stop,
+            )

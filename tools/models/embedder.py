@@ -1,0 +1,141 @@
+"""Pictures and texts as unit vectors of one space: CLIP, SigLIP and SigLIP 2 by the same code.
+
+Knows nothing of labels, memory or thresholds.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from transformers import AutoModel
+
+from tools.errors import ModelFailed
+from tools.images import Photo
+from tools.models.hardware import Hardware, choose_hardware
+from tools.models.loading import (
+    input_side,
+    load_model,
+    load_processor,
+    on_device,
+    shrink,
+    wrong_role,
+)
+from tools.models.roles import Features
+from tools.models.sources import Located
+
+__all__ = ["TransformersEmbedder", "load_embedder"]
+
+_BATCH = 32
+_Item = TypeVar("_Item")
+
+
+def load_embedder(located: Located, hardware: Hardware | None = None) -> "TransformersEmbedder":
+    """The embedder in ``located``. Raises :class:`ModelFailed`."""
+    model = load_model(located, AutoModel, hardware or choose_hardware())
+    if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
+        raise wrong_role(located, "embedder", "a CLIP, SigLIP or SigLIP 2 model")
+    return TransformersEmbedder(located, model, load_processor(located))
+
+
+class TransformersEmbedder:
+    """Implements :class:`tools.models.roles.Embedder`; safe to use from several threads."""
+
+    def __init__(self, located: Located, model: Any, processor: Any) -> None:
+        self._located = located
+        self._model = model
+        self._images = processor.image_processor
+        self._tokenizer = processor.tokenizer
+        self._lock = Lock()
+        # SigLIP was trained on lower-case texts padded to its context, and without a mask.
+        self._siglip = located.model_type.startswith("siglip")
+        self._context = _context(model, self._tokenizer)
+        self._side = input_side(self._images)
+        self.id = located.id(str(getattr(self._images, "backend", "pil")))
+        self.logit_scale = float(model.logit_scale.detach().float().exp())
+        bias = getattr(model, "logit_bias", None)
+        self.logit_bias = 0.0 if bias is None else float(bias.detach())
+        self.dimension = int(self.embed_texts(["a picture"]).shape[1])
+
+    def embed_photos(self, photos: Sequence[Photo]) -> Features:
+        """(n, d) unit vectors, float32."""
+        batches = [self._photos(batch) for batch in _batches(photos)]
+        return self._stack(batches)
+
+    def embed_texts(self, texts: Sequence[str]) -> Features:
+        """(n, d) unit vectors, float32. Texts longer than the model's context are cut."""
+        batches = [self._texts(batch) for batch in _batches(texts)]
+        return self._stack(batches)
+
+    @property
+    def vocabulary(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Names shipped with the weights and their aliases; empty where none are.
+
+        ``vocabulary.json`` beside the weights: a list of names, of ``[name, [alias…]]``
+        or of ``{"name": …, "aliases": […]}``.
+        """
+        path = self._located.folder / "vocabulary.json"
+        if not path.is_file():
+            return ()
+        try:
+            return tuple(_entry(item) for item in json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError) as exc:
+            raise ModelFailed(
+                f"{path} is not a vocabulary ({exc}): install or save {self.id} again."
+            ) from exc
+
+    @property
+    def background_path(self) -> Path:
+        """Where the weights keep their background statistics; the file may not exist."""
+        return self._located.folder / "background.npz"
+
+    def _photos(self, photos: Sequence[Photo]) -> Features:
+        images = [shrink(photo.image, self._side) for photo in photos]
+        inputs = self._images(images=images, return_tensors="pt")
+        return self._forward(self._model.get_image_features, inputs)
+
+    def _texts(self, texts: Sequence[str]) -> Features:
+        inputs = self._tokenizer(
+            [text.lower() for text in texts] if self._siglip else list(texts),
+            padding="max_length" if self._siglip else True,
+            max_length=self._context,
+            truncation=True,
+            return_attention_mask=not self._siglip,
+            return_tensors="pt",
+        )
+        inputs.pop("token_type_ids", None)
+        return self._forward(self._model.get_text_features, inputs)
+
+    def _forward(self, method: Any, inputs: Any) -> Features:
+        with self._lock, torch.inference_mode():
+            features = method(**on_device(inputs, self._model)).pooler_output.float()
+            unit = torch.nn.functional.normalize(features, dim=-1)
+        return unit.cpu().numpy()
+
+    def _stack(self, batches: list[Features]) -> Features:
+        if not batches:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        return np.concatenate(batches)
+
+
+def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]
+
+
+def _context(model: Any, tokenizer: Any) -> int:
+    """Tokens of a text the model can see: its position table, or less if the tokenizer says so."""
+    positions = int(model.config.text_config.max_position_embeddings)
+    return min(positions, int(tokenizer.model_max_length))
+
+
+def _entry(item: Any) -> tuple[str, tuple[str, ...]]:
+    if isinstance(item, str):
+        return item, ()
+    if isinstance(item, dict):
+        return str(item["name"]), tuple(str(alias) for alias in item.get("aliases", ()))
+    name, aliases = item
+    return str(name), tuple(str(alias) for alias in aliases)

@@ -1,0 +1,156 @@
+"""From a located folder to a model and its processor: one door for everything transformers raises.
+
+Knows nothing of what the models are for (embedder, captioner, answerer). Nothing here reaches
+the network: only folders are loaded, never remote code, and every failure is a
+:class:`ModelFailed` of one sentence.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from PIL import Image
+
+from tools.errors import ModelFailed
+from tools.models.hardware import Hardware
+from tools.models.sources import Located
+
+__all__ = [
+    "input_side",
+    "load_model",
+    "load_processor",
+    "on_device",
+    "quiet",
+    "shrink",
+    "wrong_role",
+]
+
+_OFFLINE = {"local_files_only": True, "trust_remote_code": False}
+
+
+def load_model(
+    located: Located, auto_class: Any, hardware: Hardware, *, quantize: bool = False
+) -> Any:
+    """The model in evaluation mode on ``hardware``, every weight from the folder.
+
+    ``auto_class`` is a transformers class with ``from_pretrained``; ``quantize`` loads the
+    linear layers of its language model in 4-bit NF4. Raises :class:`ModelFailed`.
+    """
+    keywords: dict[str, Any] = {"dtype": hardware.torch_dtype, **_OFFLINE}
+    if located.safetensors:
+        keywords["use_safetensors"] = True
+    with quiet(), _failures_of(located):
+        if quantize:
+            from tools.models.quantizing import nf4_config
+
+            keywords["quantization_config"] = nf4_config(located, auto_class, hardware)
+            keywords["device_map"] = {"": hardware.device}
+        model, report = auto_class.from_pretrained(
+            located.folder, output_loading_info=True, **keywords
+        )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelFailed(
+            f"{located.source} lacks {len(missing)} of the weights that "
+            f"{type(model).__name__} needs ({missing[0]}…): its files are incomplete or of "
+            "another architecture; fetch or save it again."
+        )
+    if quantize:
+        from tools.models.quantizing import check_quantized, keep_unpackable
+
+        check_quantized(located, model)
+        keep_unpackable(model)
+    else:
+        model.to(hardware.device)
+    return model.eval()
+
+
+def load_processor(located: Located) -> Any:
+    """Its image processor and tokenizer. Raises :class:`ModelFailed`."""
+    from transformers import AutoProcessor
+
+    with quiet(), _failures_of(located):
+        processor = AutoProcessor.from_pretrained(located.folder, **_OFFLINE)
+    for part in ("image_processor", "tokenizer"):
+        if not hasattr(processor, part):
+            raise ModelFailed(
+                f"{located.source} has no {part.replace('_', ' ')}: its folder needs "
+                "preprocessor_config.json and the tokenizer's files; fetch or save it again."
+            )
+    return processor
+
+
+def wrong_role(located: Located, role: str, needs: str) -> ModelFailed:
+    """The error for a model of another kind than its role needs."""
+    kind = located.architecture or located.model_type or "a model of unknown architecture"
+    return ModelFailed(f"{located.source} is {kind} and can't be the {role}: choose {needs}.")
+
+
+def shrink(image: Image.Image, side: int) -> Image.Image:
+    """``image``, its shorter side brought to between 2 and 4 times ``side`` if it was longer.
+
+    The processors convert and resample every pixel in float: 250 ms for 12 megapixels.
+    Averaging whole blocks first costs a millisecond or two and, at twice the model's input
+    size or more, leaves what the model sees almost unchanged.
+    """
+    factor = min(image.size) // (2 * side)
+    return image.reduce(factor) if factor > 1 else image
+
+
+def input_side(image_processor: Any) -> int:
+    """Side in pixels of what a model looks at, from its image processor."""
+    patches = getattr(image_processor, "max_num_patches", None)
+    if patches:  # SigLIP 2 NaFlex: any shape of at most so many patches
+        return int(patches**0.5 * image_processor.patch_size)
+    size = image_processor.size
+    return max(int(side) for side in dict(size).values() if side)
+
+
+def on_device(inputs: Any, model: Any) -> dict[str, Any]:
+    """A processor's tensors where ``model`` is, the pictures in its dtype."""
+    return {
+        name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+        for name, value in inputs.items()
+    }
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers without progress bars and advice while it loads; as it was afterwards."""
+    from transformers.utils import logging as their_logging
+
+    bars = their_logging.is_progress_bar_enabled()
+    level = their_logging.get_verbosity()
+    their_logging.disable_progress_bar()
+    their_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        their_logging.set_verbosity(level)
+        if bars:
+            their_logging.enable_progress_bar()
+
+
+@contextmanager
+def _failures_of(located: Located) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (
+        # What from_pretrained raises for damaged or foreign files, by trying it on such files.
+        OSError,
+        ValueError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        SafetensorError,
+    ) as exc:
+        first_line = str(exc).strip().partition("\n")[0][:200] or type(exc).__name__
+        raise ModelFailed(
+            f"{located.source} can't be loaded from {located.folder} ({first_line}): "
+            "its files are damaged or not supported; fetch or save it again, or choose another."
+        ) from exc
