@@ -31,8 +31,11 @@ class PhotoStore:
     def __contains__(self, photo_id: str) -> bool:
         return self.path(photo_id).exists()
 
-    def put(self, photo: Photo) -> Path:
-        """Store ``photo`` durably; nothing happens when it is there already."""
+    def put(self, photo: Photo, *, durable: bool = True) -> Path:
+        """Store ``photo``; nothing happens when it is there already.
+
+        ``durable`` waits until it survives a power cut (some milliseconds).
+        """
         path = self.path(photo.id)
         if path.exists():
             return path
@@ -42,11 +45,13 @@ class PhotoStore:
             with temporary.open("wb") as file:
                 file.write(photo.png())
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
         return path
 
     def get(self, photo_id: str) -> Photo:

@@ -4,6 +4,7 @@ Knows nothing of transformers or torch, so anything may import it.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Event
 from typing import Protocol
 
@@ -31,6 +32,14 @@ class Embedder(Protocol):
     @property
     def logit_scale(self) -> float:
         """What a cosine is multiplied by before a softmax over texts (100 for CLIP)."""
+
+    @property
+    def vocabulary(self) -> Sequence[tuple[str, tuple[str, ...]]]:
+        """Names the embedder was trained on, each with its aliases; may be empty."""
+
+    @property
+    def background_path(self) -> Path | None:
+        """Where its statistics (:mod:`tools.background`) lie, or would lie."""
 
     def embed_photos(self, photos: Sequence[Photo]) -> Features:
         """(n, d) unit vectors, float32."""

@@ -1,0 +1,170 @@
+"""What tools hand to whoever shows their results: frozen data, one class a kind.
+
+Knows nothing of tools or pages. Photos are named by id. Every artifact survives a round trip
+through JSON (:func:`to_json`, :func:`from_json`), because a conversation outlives the process.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+__all__ = [
+    "Answer",
+    "Artifact",
+    "Candidate",
+    "Caption",
+    "Change",
+    "Comparison",
+    "Explanation",
+    "LabelList",
+    "LabelSummary",
+    "Matches",
+    "Recognition",
+    "Shown",
+    "from_json",
+    "to_json",
+]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A name with its probability in [0, 1]."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An exemplar shown as evidence or as a find; similarity is a cosine in [-1, 1]."""
+
+    photo_id: str
+    label: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What a photo was recognised as, and why."""
+
+    photo_id: str
+    decision: Literal["known", "ambiguous", "unknown"]
+    candidates: tuple[Candidate, ...]
+    source: Literal["taught", "vocabulary", "labels"]
+    """Where the names come from: memory, the shipped vocabulary, or the question."""
+    unknown: float = 0.0
+    """P(none of the candidates)."""
+    threshold: float = 0.0
+    """``unknown`` above this means the decision *unknown*."""
+    evidence: tuple[Shown, ...] = ()
+    outside: bool = False
+    """The photo is outside the world of the running models."""
+    hint: str = ""
+    """What the shipped vocabulary says of a photo that no taught label fits; may be empty."""
+    kind: Literal["recognition"] = "recognition"
+
+    @property
+    def label(self) -> str | None:
+        """The name when the decision is *known*, else None."""
+        return self.candidates[0].name if self.decision == "known" else None
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A description of a photo."""
+
+    photo_id: str
+    text: str
+    label: str = ""
+    outside: bool = False
+    kind: Literal["caption"] = "caption"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a question about a photo."""
+
+    photo_id: str
+    question: str
+    text: str
+    outside: bool = False
+    kind: Literal["answer"] = "answer"
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Exemplars found by likeness to a photo, by text, or by label; best first."""
+
+    query: str
+    items: tuple[Shown, ...]
+    kind: Literal["matches"] = "matches"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two photos: P(they show the same thing) and their similarity in [-1, 1]."""
+
+    photo_ids: tuple[str, str]
+    same: bool
+    probability: float
+    similarity: float
+    kind: Literal["comparison"] = "comparison"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of memory that *undo* can take back (``action`` undone or known: none)."""
+
+    action: Literal[
+        "taught", "known", "corrected", "rejected", "renamed", "merged", "forgotten", "undone"
+    ]
+    label: str
+    photo_ids: tuple[str, ...] = ()
+    count: int = 0
+    """Pictures the label has afterwards."""
+    other: str = ""
+    """The second label involved: the wrong one, the old name, what it was merged into."""
+    kind: Literal["change"] = "change"
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """One label: how many exemplars and negatives it has, and some of its photos."""
+
+    name: str
+    count: int
+    negatives: int
+    description: str
+    photo_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabelList:
+    """Every label of the memory, in the order of teaching."""
+
+    labels: tuple[LabelSummary, ...]
+    kind: Literal["labels"] = "labels"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The recognition that is explained."""
+
+    recognition: Recognition
+    kind: Literal["explanation"] = "explanation"
+
+
+Artifact = Recognition | Caption | Answer | Matches | Comparison | Change | LabelList | Explanation
+_ADAPTER: TypeAdapter[Artifact] = TypeAdapter(Annotated[Artifact, Field(discriminator="kind")])
+
+
+def to_json(artifact: Artifact) -> dict[str, Any]:
+    """``artifact`` as JSON-ready data."""
+    data: dict[str, Any] = _ADAPTER.dump_python(artifact, mode="json")
+    return data
+
+
+def from_json(data: Any) -> Artifact:
+    """The artifact of :func:`to_json`'s data; raises pydantic's ``ValidationError``."""
+    return _ADAPTER.validate_python(data)

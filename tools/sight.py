@@ -1,0 +1,164 @@
+"""Pictures and words as the embedder sees them: vectors, the shipped vocabulary, the world's edge.
+
+Knows nothing of what was taught. Shared by all visitors: what it caches depends on content alone.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.artifacts import Candidate
+from tools.background import Background, isotropic
+from tools.images import Photo
+from tools.models.roles import Answerer, Captioner, Embedder
+from tools.vocabulary import Vocabulary, shipped_vocabulary
+
+__all__ = ["Sight", "SightModels", "softmax"]
+
+log = logging.getLogger(__name__)
+_TEMPLATES = ("{}", "a picture of {}")
+_CACHED = 4_096  # vectors: 4 MB at d = 256
+
+
+class SightModels(Protocol):
+    """The models the tools use (:class:`tools.models.Models`)."""
+
+    @property
+    def embedder(self) -> Embedder:
+        """Vectors of pictures and texts."""
+
+    @property
+    def captioner(self) -> Captioner:
+        """Descriptions."""
+
+    @property
+    def answerer(self) -> Answerer:
+        """Answers."""
+
+    @property
+    def profile(self) -> str:
+        """The resolved profile's name."""
+
+
+class Sight:
+    """The embedder with what belongs to it. Thread-safe."""
+
+    def __init__(self, models: SightModels) -> None:
+        self.models = models
+        self._lock = Lock()
+        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._words: dict[str, NDArray[np.float32]] = {}
+        self._background: Background | None = None
+        self._names: Vocabulary | None = None
+        self._known: frozenset[str] | None = None
+        self._vocabulary: tuple[list[str], NDArray[np.float32]] | None = None
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder itself."""
+        return self.models.embedder
+
+    @property
+    def background(self) -> Background:
+        """The embedder's statistics: those beside its weights, or the isotropic ones."""
+        if self._background is None:
+            path = self.embedder.background_path
+            if path is not None and path.exists():
+                self._background = Background.load(path)
+            else:
+                self._background = isotropic(self.embedder.dimension)
+        return self._background
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Names with aliases: the embedder's own, or those shipped for embedders without."""
+        if self._names is None:
+            self._names = tuple(self.embedder.vocabulary) or shipped_vocabulary()
+        return self._names
+
+    def knows_word(self, word: str) -> bool:
+        """Whether ``word`` is a name or an alias of the vocabulary."""
+        if self._known is None:
+            self._known = frozenset(
+                n.casefold() for name, aliases in self.vocabulary for n in (name, *aliases)
+            )
+        return word.casefold() in self._known
+
+    def vector(self, photo: Photo) -> NDArray[np.float32]:
+        """The unit vector (d,) of a photo."""
+        return self.vectors([photo])[0]
+
+    def vectors(self, photos: Sequence[Photo]) -> list[NDArray[np.float32]]:
+        """The unit vectors (d,) of photos, in one batch for those not seen lately."""
+        with self._lock:
+            known = {p.id: self._vectors[p.id] for p in photos if p.id in self._vectors}
+        new = list({p.id: p for p in photos if p.id not in known}.values())
+        if new:
+            made = self.embedder.embed_photos(new)
+            known.update({p.id: v for p, v in zip(new, made, strict=True)})
+            with self._lock:
+                for p in new:
+                    self._vectors[p.id] = known[p.id]
+                while len(self._vectors) > _CACHED:
+                    self._vectors.popitem(last=False)
+        return [known[p.id] for p in photos]
+
+    def outside(self, photo: Photo) -> bool:
+        """Whether the photo is outside the world that the embedder was trained on."""
+        probability = self.background.outside_probability(self.vector(photo))
+        return probability is not None and probability > 0.5
+
+    def words(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) unit prototypes: the normalised mean of each name's prompt vectors."""
+        with self._lock:
+            known = {n: self._words[n] for n in names if n in self._words}
+        new = [n for n in dict.fromkeys(names) if n not in known]
+        if new:
+            prompts = [t.format(n) for n in new for t in _TEMPLATES]
+            made = self.embedder.embed_texts(prompts)
+            mean = made.reshape(len(new), len(_TEMPLATES), -1).mean(axis=1)
+            mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+            known.update(zip(new, mean, strict=True))
+            with self._lock:
+                if len(self._words) > _CACHED:
+                    self._words.clear()
+                self._words.update({n: known[n] for n in new})
+        return np.stack([known[n] for n in names])
+
+    def zero_shot(self, vector: NDArray[np.float32], names: Sequence[str]) -> list[Candidate]:
+        """``names`` by falling softmax probability of scale·cosine."""
+        share = softmax(self.embedder.logit_scale * (self.words(names) @ vector))
+        order = np.argsort(-share, kind="stable")
+        return [Candidate(names[i], float(share[i])) for i in order]
+
+    def name(self, vector: NDArray[np.float32], count: int = 5) -> list[Candidate]:
+        """The likeliest names of the shipped vocabulary; empty where there is none."""
+        names, features = self._named()
+        if not names:
+            return []
+        share = softmax(self.embedder.logit_scale * (features @ vector))
+        order = np.argsort(-share, kind="stable")[:count]
+        return [Candidate(names[i], float(share[i])) for i in order]
+
+    def warm_up(self) -> None:
+        """Compute now what the first question would otherwise wait for."""
+        self._named()
+
+    def _named(self) -> tuple[list[str], NDArray[np.float32]]:
+        if self._vocabulary is None:
+            names = [name for name, _ in self.vocabulary]
+            features = self.embedder.embed_texts(names) if names else np.zeros((0, 1), np.float32)
+            self._vocabulary = (names, features)
+        return self._vocabulary
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Probabilities of logits, (n,) → (n,)."""
+    z = np.asarray(logits, dtype=np.float64)
+    e = np.exp(z - z.max())
+    return np.asarray(e / e.sum())

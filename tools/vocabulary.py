@@ -1,0 +1,33 @@
+"""The names an embedder can be asked for: read from ``vocabulary.json``, shipped with the package.
+
+Knows nothing of vectors.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from tools.config import ModelChoice
+from tools.errors import ModelFailed
+from tools.models.sources import locate
+
+__all__ = ["Vocabulary", "read_vocabulary", "shipped_vocabulary"]
+
+Vocabulary = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Names with aliases from a JSON list of ``{"name": …, "aliases": […]}``; () when no file."""
+    if not path.is_file():
+        return ()
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return tuple((str(e["name"]), tuple(map(str, e.get("aliases", ())))) for e in entries)
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ModelFailed(f"{path} is not a vocabulary ({exc}): install it again.") from exc
+
+
+@lru_cache(maxsize=1)
+def shipped_vocabulary() -> Vocabulary:
+    """The pocket embedder's names, which serve embedders that come without any."""
+    return read_vocabulary(locate(ModelChoice("pocket:clip")).folder / "vocabulary.json")
