@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from tools.config import PROFILES, Config
 from tools.models.choosing import ROLES, Chosen, choose_profile, how_to_get, missing
+from tools.models.hardware import Hardware, choose_hardware
 from tools.models.roles import Answerer, Captioner, Embedder
 from tools.models.sources import locate
 
@@ -37,6 +38,7 @@ class Models:
         self._hub_cache = hub_cache
         self._loaded: dict[str, Any] = {}
         self._lock = RLock()
+        self._hardware: Hardware | None = None
 
     @classmethod
     def of(
@@ -62,6 +64,13 @@ class Models:
     def reason(self) -> str:
         """Which profile and why, in words."""
         return self._chosen.reason
+
+    @property
+    def hardware(self) -> Hardware:
+        """Device and dtype, and why. Imports torch."""
+        if self._hardware is None:
+            self._hardware = choose_hardware()
+        return self._hardware
 
     @property
     def embedder(self) -> Embedder:
@@ -119,11 +128,11 @@ class Models:
         if role == "embedder":
             from tools.models.embedder import load_embedder
 
-            return load_embedder(located)
+            return load_embedder(located, self.hardware)
         if role == "captioner":
             from tools.models.captioner import load_captioner
 
-            return load_captioner(located)
+            return load_captioner(located, self.hardware)
         from tools.models.answerer import load_answerer
 
-        return load_answerer(located, quantize=choice.quantize)
+        return load_answerer(located, self.hardware, quantize=choice.quantize)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tools.images import Photo
 from tools.models.generation import generate_text, greedy
-from tools.models.hardware import Hardware, choose_hardware
+from tools.models.hardware import Hardware, choose_hardware, choose_threads, inference
 from tools.models.loading import (
     input_side,
     load_model,
@@ -62,6 +62,7 @@ class TransformersAnswerer:
         self._type = located.model_type
         self._special = _special_tokens(processor)
         self._lock = Lock()
+        self._threads = choose_threads(model)
         self.id = located.id()
         _one_tile(processor.image_processor)
         _complete_llava(processor, model.config)
@@ -79,7 +80,7 @@ class TransformersAnswerer:
         """The answer's text; ``on_token`` gets it piece by piece; ``stop`` ends it early."""
         image = shrink(photo.image, self._side)
         inputs = self._inputs(image, self._plain(question) or _DEFAULT_QUESTION)
-        with self._lock:
+        with self._lock, inference(self._threads):
             return generate_text(
                 self._model,
                 self._processor.tokenizer,

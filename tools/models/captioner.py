@@ -9,7 +9,7 @@ from typing import Any
 
 from tools.images import Photo
 from tools.models.generation import generate_text, greedy
-from tools.models.hardware import Hardware, choose_hardware
+from tools.models.hardware import Hardware, choose_hardware, choose_threads, inference
 from tools.models.loading import (
     input_side,
     load_model,
@@ -45,6 +45,7 @@ class TransformersCaptioner:
         self._tokenizer = processor.tokenizer
         self._side = input_side(self._images)
         self._lock = Lock()
+        self._threads = choose_threads(model)
         self.id = located.id()
         greedy(model)
 
@@ -58,7 +59,7 @@ class TransformersCaptioner:
         """One sentence; ``on_token`` gets its text piece by piece; ``stop`` ends it early."""
         image = shrink(photo.image, self._side)
         inputs = self._images(images=[image], return_tensors="pt")
-        with self._lock:
+        with self._lock, inference(self._threads):
             return generate_text(
                 self._model,
                 self._tokenizer,

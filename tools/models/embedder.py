@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import transformers
 from transformers import AutoModel
+from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from tools.errors import ModelFailed
 from tools.images import Photo
-from tools.models.hardware import Hardware, choose_hardware
+from tools.models.hardware import Hardware, choose_hardware, choose_threads, inference
 from tools.models.loading import (
     input_side,
     load_model,
@@ -35,9 +37,17 @@ _Item = TypeVar("_Item")
 
 def load_embedder(located: Located, hardware: Hardware | None = None) -> "TransformersEmbedder":
     """The embedder in ``located``. Raises :class:`ModelFailed`."""
-    model = load_model(located, AutoModel, hardware or choose_hardware())
-    if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
+    # Asked of the class: a wrong model may be fourteen gigabytes.
+    model_class = getattr(transformers, str(MODEL_MAPPING_NAMES.get(located.model_type)), None)
+    if not (
+        hasattr(model_class, "get_image_features") and hasattr(model_class, "get_text_features")
+    ):
         raise wrong_role(located, "embedder", "a CLIP, SigLIP or SigLIP 2 model")
+    hardware = hardware or choose_hardware()
+    if hardware.dtype == "bfloat16":
+        # bfloat16 keeps two digits of a vector, float16 three, at the same size.
+        hardware = Hardware(hardware.device, "float16", "float16: three digits in a vector")
+    model = load_model(located, AutoModel, hardware)
     return TransformersEmbedder(located, model, load_processor(located))
 
 
@@ -50,6 +60,7 @@ class TransformersEmbedder:
         self._images = processor.image_processor
         self._tokenizer = processor.tokenizer
         self._lock = Lock()
+        self._threads = choose_threads(model)
         # SigLIP was trained on lower-case texts padded to its context, and without a mask.
         self._siglip = located.model_type.startswith("siglip")
         self._context = _context(model, self._tokenizer)
@@ -110,7 +121,7 @@ class TransformersEmbedder:
         return self._forward(self._model.get_text_features, inputs)
 
     def _forward(self, method: Any, inputs: Any) -> Features:
-        with self._lock, torch.inference_mode():
+        with self._lock, inference(self._threads):
             features = method(**on_device(inputs, self._model)).pooler_output.float()
             unit = torch.nn.functional.normalize(features, dim=-1)
         return unit.cpu().numpy()

@@ -4,6 +4,7 @@ Knows nothing of pictures or prompts. The streamer is the only source of the tex
 was streamed and what is returned are the same.
 """
 
+import re
 from collections.abc import Callable
 from threading import Event
 from typing import Any
@@ -14,7 +15,9 @@ from transformers.generation.streamers import BaseStreamer
 
 __all__ = ["generate_text", "greedy"]
 
-_UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # the bytes of a character that is not complete yet
+_LAST_WORD = re.compile(r"\s*\S*\Z")
+# U+FFFD stands for the first bytes of a character whose last ones have not been generated.
+_SPACE_AND_UNFINISHED = " \t\r\n\N{REPLACEMENT CHARACTER}"
 
 
 def greedy(model: Any) -> None:
@@ -54,13 +57,9 @@ def generate_text(
         return ""
     pieces = _Pieces(tokenizer, on_token)
     criteria = StoppingCriteriaList([] if stop is None else [_Stopped(stop)])
-    with torch.inference_mode():
-        model.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            streamer=pieces,
-            stopping_criteria=criteria,
-        )
+    model.generate(
+        **inputs, max_new_tokens=max_new_tokens, streamer=pieces, stopping_criteria=criteria
+    )
     return pieces.text
 
 
@@ -83,14 +82,17 @@ class _Pieces(BaseStreamer):
         if self._on_token is not None:
             text = self._decode()
             # The last word may still grow, or lose the space before it ("do" + "n't").
-            self._emit(text[: max(text.rfind(" "), 0)].rstrip().rstrip(_UNFINISHED))
+            self._emit(_LAST_WORD.sub("", text))
 
     def end(self) -> None:
         """The rest, when ``generate`` is done."""
-        self._emit(self._decode())
+        text = self._decode()
+        self._emit(text)
+        self.text = text
 
     def _decode(self) -> str:
-        return str(self._tokenizer.decode(self._ids, skip_special_tokens=True)).strip()
+        text = str(self._tokenizer.decode(self._ids, skip_special_tokens=True))
+        return text.strip(_SPACE_AND_UNFINISHED)
 
     def _emit(self, text: str) -> None:
         piece = text[len(self.text) :]

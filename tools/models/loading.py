@@ -6,6 +6,8 @@ the network: only folders are loaded, never remote code, and every failure is a
 """
 
 import logging
+import pickle
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +28,8 @@ __all__ = [
     "wrong_role",
 ]
 
+_log = logging.getLogger(__name__)
+_SENTENCE_END = re.compile(r"(?<=\w)\.\s|\n")
 _OFFLINE = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -37,9 +41,12 @@ def load_model(
     ``auto_class`` is a transformers class with ``from_pretrained``; ``quantize`` loads the
     linear layers of its language model in 4-bit NF4. Raises :class:`ModelFailed`.
     """
-    keywords: dict[str, Any] = {"dtype": hardware.torch_dtype, **_OFFLINE}
-    if located.safetensors:
-        keywords["use_safetensors"] = True
+    keywords: dict[str, Any] = {
+        **_OFFLINE,
+        "dtype": hardware.torch_dtype,
+        "use_safetensors": located.weights[0].suffix == ".safetensors",
+        "weights_only": True,
+    }
     with quiet(), _failures_of(located):
         if quantize:
             from tools.models.quantizing import nf4_config
@@ -47,15 +54,12 @@ def load_model(
             keywords["quantization_config"] = nf4_config(located, auto_class, hardware)
             keywords["device_map"] = {"": hardware.device}
         model, report = auto_class.from_pretrained(
-            located.folder, output_loading_info=True, **keywords
+            located.folder,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, with their names
+            **keywords,
         )
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelFailed(
-            f"{located.source} lacks {len(missing)} of the weights that "
-            f"{type(model).__name__} needs ({missing[0]}…): its files are incomplete or of "
-            "another architecture; fetch or save it again."
-        )
+    _check_weights(located, type(model).__name__, report)
     if quantize:
         from tools.models.quantizing import check_quantized, keep_unpackable
 
@@ -63,6 +67,7 @@ def load_model(
         keep_unpackable(model)
     else:
         model.to(hardware.device)
+    _log.info("%s on %s, %s", located.source, hardware.device, hardware.reason)
     return model.eval()
 
 
@@ -83,8 +88,11 @@ def load_processor(located: Located) -> Any:
 
 def wrong_role(located: Located, role: str, needs: str) -> ModelFailed:
     """The error for a model of another kind than its role needs."""
-    kind = located.architecture or located.model_type or "a model of unknown architecture"
-    return ModelFailed(f"{located.source} is {kind} and can't be the {role}: choose {needs}.")
+    kind = located.architecture or "a model of unknown architecture"
+    return ModelFailed(
+        f"{located.source} is {kind} (model type {located.model_type!r}) and can't be the {role}: "
+        f"choose {needs}."
+    )
 
 
 def shrink(image: Image.Image, side: int) -> Image.Image:
@@ -132,6 +140,25 @@ def quiet() -> Iterator[None]:
             their_logging.enable_progress_bar()
 
 
+def _check_weights(located: Located, architecture: str, report: dict[str, Any]) -> None:
+    """transformers fills what a file lacks with random numbers, and warns; that is no model."""
+    missing = sorted(report["missing_keys"])
+    other_shape = sorted(str(entry[0]) for entry in report["mismatched_keys"])
+    problems = []
+    if missing:
+        problems.append(f"lacks {len(missing)} weights of {architecture} ({missing[0]}…)")
+    if other_shape:
+        problems.append(
+            f"has {len(other_shape)} weights of other shapes than its config.json says "
+            f"({other_shape[0]}…)"
+        )
+    if problems:
+        raise ModelFailed(
+            f"{located.source} {' and '.join(problems)}: its files are incomplete or of another "
+            "model; fetch or save it again."
+        )
+
+
 @contextmanager
 def _failures_of(located: Located) -> Iterator[None]:
     from safetensors import SafetensorError
@@ -147,10 +174,12 @@ def _failures_of(located: Located) -> Iterator[None]:
         TypeError,
         AttributeError,
         ImportError,
+        pickle.UnpicklingError,
         SafetensorError,
     ) as exc:
-        first_line = str(exc).strip().partition("\n")[0][:200] or type(exc).__name__
+        sentence = _SENTENCE_END.split(str(exc).strip(), maxsplit=1)[0].rstrip(".:")
         raise ModelFailed(
-            f"{located.source} can't be loaded from {located.folder} ({first_line}): "
-            "its files are damaged or not supported; fetch or save it again, or choose another."
+            f"{located.source} can't be loaded ({sentence or type(exc).__name__}): its files in "
+            f"{located.folder} are damaged or not supported; fetch or save it again, or choose "
+            "another model."
         ) from exc

@@ -30,7 +30,8 @@ def nf4_config(located: Located, auto_class: Any, hardware: Hardware) -> Any:
         located.folder, local_files_only=True, trust_remote_code=False
     )
     with torch.device("meta"):  # names only: no memory, no weights
-        skeleton = auto_class.from_config(config)
+        build = getattr(auto_class, "from_config", None) or auto_class._from_config
+        skeleton = build(config)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

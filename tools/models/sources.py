@@ -20,31 +20,44 @@ __all__ = ["Located", "download_command", "locate"]
 
 _POCKET = Path(__file__).parent / "pocket"
 _HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
-_PREPROCESSING = ("config.json", "preprocessor_config.json", "processor_config.json")
-# Its main branch holds no safetensors; torch reads its .bin without unpickling objects.
+# A repository of our profiles whose main branch has no safetensors: its .bin is read by torch
+# with weights_only, which refuses anything but tensors. Everything else must be safetensors.
 _BIN_ONLY = frozenset({"openai/clip-vit-base-patch32"})
+_OTHER_FORMATS = ("*.h5", "*.msgpack", "onnx/*")
+# transformers makes an empty tokenizer, without a word, where all of these are missing.
+_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
+_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _SAMPLES, _SAMPLE_BYTES, _WHOLE_BYTES = 64, 1 << 16, 1 << 26
 
 
 @dataclass(frozen=True)
 class Located:
-    """A model that is on this machine: its source as written, and the folder of its files."""
+    """A model that is on this machine.
+
+    ``source`` is what the settings say, ``name`` its short name, ``weights`` the files that
+    hold its parameters, all in ``folder``.
+    """
 
     source: str
+    name: str
     folder: Path
+    weights: tuple[Path, ...]
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """``config.json``. Raises ModelFailed when it is not JSON."""
+        """``config.json``. Raises ModelFailed when it is not a JSON object."""
         path = self.folder / "config.json"
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as exc:
             raise ModelFailed(
-                f"{self.source} is damaged: {path} is not readable JSON ({exc})."
+                f"{self.source} is damaged: {path} is not readable JSON ({exc}); "
+                "fetch or save it again."
             ) from exc
         if not isinstance(config, dict):
-            raise ModelFailed(f"{self.source} is damaged: {path} holds no JSON object.")
+            raise ModelFailed(
+                f"{self.source} is damaged: {path} holds no JSON object; fetch or save it again."
+            )
         return config
 
     @property
@@ -58,26 +71,19 @@ class Located:
         """``clip``, ``llava``…; '' if ``config.json`` does not say."""
         return str(self.config.get("model_type", ""))
 
-    @property
-    def safetensors(self) -> bool:
-        """Whether its weights are safetensors (else a ``.bin`` that torch restricts to tensors)."""
-        return any(path.suffix == ".safetensors" for path in _weights(self.folder))
-
     def id(self, *details: str) -> str:
-        """Source name and 8 hexadecimal digits of the weights, preprocessing and ``details``.
+        """``name`` and 8 hexadecimal digits of the weights, preprocessing and ``details``.
 
         3–40 characters of ``[a-z0-9-]``. Other weights of the same shapes give another id;
-        files above 64 MB are sampled (64 places of 64 KB), so gigabytes are not read.
+        of files above 64 MB, 64 places of 64 KB are read.
         """
         digest = hashlib.sha256("|".join(details).encode())
-        for name in _PREPROCESSING:
+        for name in ("config.json", *_PROCESSORS):
             path = self.folder / name
             digest.update(path.read_bytes() if path.is_file() else b"-")
-        for path in _weights(self.folder):
+        for path in self.weights:
             _digest_file(digest, path)
-        name = self.folder.name if self.source.startswith(("/", ".", "~")) else self.source
-        name = name.partition("@")[0]
-        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:31].strip("-") or "model"
+        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower())[:31].strip("-") or "model"
         return f"{slug}-{digest.hexdigest()[:8]}"
 
 
@@ -93,26 +99,25 @@ def locate(choice: ModelChoice, *, hub_cache: Path | None = None) -> Located:
         folder = _POCKET / name
         if not re.fullmatch(r"\w+", name) or not folder.is_dir():
             raise ModelMissing(
-                f"The pocket model {source!r} is not in this installation: "
+                f"The pocket model {source} is not in this installation: "
                 "install Imprint again, or choose pocket:clip, pocket:blip or pocket:llava."
             )
-        return _complete(source, folder, "install Imprint again")
+        return _complete(source, f"pocket-{name}", folder, "install Imprint again")
     as_path = Path(source).expanduser()
     if as_path.is_dir():
-        return _complete(source, as_path, "save the model there again, with its processor")
+        remedy = "save the model there again, with its processor"
+        return _complete(source, as_path.resolve().name, as_path, remedy)
     match = _HUB_ID.fullmatch(source)
-    if match is None or as_path.is_absolute():
+    if match is None or source.startswith(("/", ".")):
         raise ModelMissing(
             f"There is no model {source!r}: give a folder that exists or a Hub id (owner/name)."
         )
-    folder_or_none = _cached(match["repo"], match["revision"], hub_cache)
-    if folder_or_none is None:
+    cached = _cached(match["repo"], match["revision"], hub_cache)
+    remedy = f"fetch it with `{download_command(source)}`"
+    if cached is None:
         size = f" (about {choice.gigabytes:g} GB)" if choice.gigabytes else ""
-        raise ModelMissing(
-            f"The model {source}{size} is not on this machine: "
-            f"fetch it with `{download_command(source)}`."
-        )
-    return _complete(source, folder_or_none, f"fetch it with `{download_command(source)}`")
+        raise ModelMissing(f"The model {source}{size} is not on this machine: {remedy}.")
+    return _complete(source, match["repo"], cached, remedy, bins=match["repo"] in _BIN_ONLY)
 
 
 def download_command(source: str) -> str:
@@ -121,10 +126,8 @@ def download_command(source: str) -> str:
     if match is None:
         raise ValueError(f"not a Hub id: {source!r}")
     revision = f" --revision {match['revision']}" if match["revision"] else ""
-    formats = ["*.h5", "*.msgpack", "onnx/*"]
-    if match["repo"] not in _BIN_ONLY:
-        formats.append("*.bin")
-    excluded = "".join(f' --exclude "{pattern}"' for pattern in formats)
+    bins = () if match["repo"] in _BIN_ONLY else ("*.bin",)
+    excluded = "".join(f' --exclude "{pattern}"' for pattern in (*_OTHER_FORMATS, *bins))
     return f"hf download {match['repo']}{revision}{excluded}"
 
 
@@ -137,43 +140,42 @@ def _cached(repo: str, revision: str | None, hub_cache: Path | None) -> Path | N
             repo, revision=revision, cache_dir=hub_cache, local_files_only=True
         )
     except IncompleteSnapshotError as exc:
-        # Formats we do not need were left out of the download; _complete checks what we do.
+        # Our command leaves other formats out; what we need of it, _complete checks.
         return Path(str(exc.snapshot_path))
     except (LocalEntryNotFoundError, OSError, ValueError):
         return None
     return Path(found)
 
 
-def _complete(source: str, folder: Path, remedy: str) -> Located:
+def _complete(source: str, name: str, folder: Path, remedy: str, *, bins: bool = False) -> Located:
+    weights = _weights(folder, "model.safetensors")
+    if not weights and bins:
+        weights = _weights(folder, "pytorch_model.bin")
     missing = [] if (folder / "config.json").is_file() else ["config.json"]
-    missing += _missing_weights(folder)
+    if not any((folder / processor).is_file() for processor in _PROCESSORS):
+        missing.append("preprocessor_config.json")
+    if not any((folder / tokenizer).is_file() for tokenizer in _TOKENIZERS):
+        missing.append("tokenizer.json")
+    missing += [path.name for path in weights if not path.is_file()]
+    if not weights:
+        missing.append("model.safetensors")
     if missing:
         raise ModelMissing(
-            f"The model {source} is incomplete: {' and '.join(missing)} not found in {folder}; "
-            f"{remedy}."
+            f"The model {source} is incomplete ({folder} lacks {', '.join(missing)}): {remedy}."
         )
-    return Located(source, folder)
+    return Located(source, name, folder, weights)
 
 
-def _missing_weights(folder: Path) -> list[str]:
-    if not _weights(folder):
-        return ["its weights (model.safetensors)"]
-    return [path.name for path in _weights(folder) if not path.is_file()]
-
-
-def _weights(folder: Path) -> list[Path]:
-    """The files transformers would load, in its order of preference; those of an index too."""
-    for stem in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / stem).is_file():
-            return [folder / stem]
-        index = folder / f"{stem}.index.json"
-        if index.is_file():
-            try:
-                names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-                return [folder / str(name) for name in sorted(set(names))]
-            except (ValueError, KeyError, AttributeError, TypeError):
-                return [index]
-    return []
+def _weights(folder: Path, name: str) -> tuple[Path, ...]:
+    """The file ``name``, or the files that its index lists, which may not exist."""
+    index = folder / f"{name}.index.json"
+    if (folder / name).is_file() or not index.is_file():
+        return (folder / name,) if (folder / name).is_file() else ()
+    try:
+        names = {str(file) for file in json.loads(index.read_text("utf-8"))["weight_map"].values()}
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return ()
+    return tuple(folder / file for file in sorted(names))
 
 
 def _digest_file(digest: Any, path: Path) -> None:
