@@ -7,6 +7,7 @@ all at once with :meth:`Imprint.warm_up`.
 import os
 import re
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from assistant.conversation import Conversation
 from assistant.history import Transcript
 from assistant.router import Router
 from assistant.settings import Settings, load_settings
+from assistant.turns import Step, ToolCall
 from tools.artifacts import Recognition
 from tools.classify import recognise
 from tools.config import Config, load_config
@@ -30,7 +32,7 @@ from tools.memory import Memory, MemoryHome
 from tools.models import Models, open_models
 from tools.models.roles import Features
 from tools.recall import Recall
-from tools.registry import TOOLS
+from tools.registry import TOOLS, call_tool
 from tools.sight import Sight
 
 __all__ = ["Imprint", "Processed", "Task", "open_assistant"]
@@ -204,6 +206,24 @@ class Imprint:
         raise BadCall(
             f"There is no task {task!r:.40}: use auto, classify, caption, vqa, embed or similarity."
         )
+
+    def call(self, tool: str, photos: Sequence[Any] = (), **args: Any) -> Step:
+        """Run one tool outside any conversation, on ``photos``: ``call("undo")``.
+
+        Raises what the tool raises (:class:`tools.errors.ToolError` and others of its tree).
+        """
+        opened = [open_photo(p) for p in photos]
+        desk = Desk(
+            self.recall(),
+            lambda n: opened[n - 1],
+            photo_count=len(opened),
+            turn_photos=tuple(range(1, len(opened) + 1)),
+        )
+        desk.memory.refresh()
+        started = time.perf_counter()
+        sentence, artifacts = call_tool(tool, args, desk)
+        seconds = time.perf_counter() - started
+        return Step(ToolCall(tool, args, True, seconds), sentence, tuple(artifacts))
 
     def _task_for(self, prompt: str | Sequence[str] | None, labels: Sequence[str] | None) -> Task:
         if labels:

@@ -1,15 +1,17 @@
 """What an embedder's vectors look like before anything is taught: the statistics recognition needs.
 
-Knows nothing of labels, pictures or models; numpy only. The statistics are those of the
+Knows nothing of labels, pictures or models; numpy and scipy only. The statistics are those of the
 two-covariance model (probabilistic LDA; Ioffe, ECCV 2006): with x̃ = norm(x − m) the centred
 vector of a picture, a thing has a mean μ ~ N(c, B) and its pictures are x̃ | μ ~ N(μ, W).
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 __all__ = ["Background", "covariances", "isotropic"]
 
@@ -49,6 +51,12 @@ class Background:
     def dimension(self) -> int:
         """d."""
         return int(self.mean.shape[0])
+
+    @cached_property
+    def basis(self) -> tuple[Array, Array]:
+        """ψ (d,) ≥ 0 and V (d, d) with VᵀWV = I and VᵀBV = diag(ψ); computed once."""
+        psi, vectors = eigh(self.between, self.within)
+        return np.maximum(psi, 0.0), np.asarray(vectors)
 
     def centred(self, features: NDArray[np.floating]) -> Array:
         """(n, d) unit vectors → (n, d) centred unit vectors, norm(x − m) (SimpleShot's CL2N)."""

@@ -37,12 +37,12 @@ def classify_image(
     """
     names = [n.strip() for n in labels or [] if n.strip()]
     chosen = desk.look(photos)
-    if len(names) == 1 and desk.memory.state.find(names[0]) is None:
-        if not desk.sight.knows_word(names[0]):
-            raise ToolError(
-                f"Nobody has shown me {article(names[0])} yet: "
-                f"send a picture of one and say “this is {article(names[0])}”."
-            )
+    untaught = len(names) == 1 and desk.memory.state.find(names[0]) is None
+    if untaught and not desk.sight.knows_word(names[0]):
+        raise ToolError(
+            f"Nobody has shown me {article(names[0])} yet: "
+            f"send a picture of one and say “this is {article(names[0])}”."
+        )
     results = [recognise(desk, photo, names) for photo in chosen]
     if len(results) == 1:
         return _worded(results[0], names, chosen[0]), results

@@ -83,12 +83,13 @@ class Desk:
             chosen = list(dict.fromkeys(photos))
         else:
             chosen = list(self.turn_photos)
-            if not chosen and not self.photos_failed:
-                chosen = list(self.focus.photos)
-            # Fewer than a tool needs: take the ones before, newest last.
-            earlier = [n for n in range(self.photo_count, 0, -1) if n not in chosen]
-            while len(chosen) < least and earlier and not self.photos_failed:
-                chosen.insert(0, earlier.pop(0))
+        if not chosen and not self.photos_failed:
+            chosen = list(self.focus.photos)
+        # Fewer than a tool needs: this message's others, then earlier ones, newest last.
+        rest = [n for n in range(self.photo_count, 0, -1) if n not in chosen]
+        rest.sort(key=lambda n: n not in self.turn_photos)
+        while len(chosen) < least and rest and not self.photos_failed:
+            chosen.insert(0, rest.pop(0))
         if len(chosen) < least:
             what = "a picture" if least == 1 else f"{least} pictures"
             raise NoPhoto(f"I need {what} for that: send {'one' if least == 1 else 'them'} first.")

@@ -17,7 +17,7 @@ __all__ = ["list_labels", "summaries"]
 _THUMBNAILS = 4
 
 
-@tool(response_format="content_and_artifact", parse_docstring=True)
+@tool(response_format="content_and_artifact")
 def list_labels(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, LabelList]:
     """List the labels that have been taught, with how many pictures each has."""
     labels = summaries(desk.memory)

@@ -16,7 +16,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from scipy.special import logsumexp
 
 from tools.background import Array, Background
@@ -80,10 +79,7 @@ class Recognizer:
     def __init__(self, samples: Sequence[Sample], background: Background) -> None:
         """Raises ``ValueError`` for vectors of another dimension, zero, or not finite."""
         self._background = background
-        # ψ and the basis V with VᵀWV = I, VᵀBV = diag(ψ).
-        psi, basis = eigh(background.between, background.within)
-        self._psi: Array = np.maximum(psi, 0.0)
-        self._basis: Array = basis
+        self._psi, self._basis = background.basis
         ordered = sorted(samples, key=lambda s: (s.label_id, s.id))
         self._positives = [s for s in ordered if s.positive]
         self._negatives = [s for s in ordered if not s.positive]

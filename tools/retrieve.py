@@ -86,7 +86,7 @@ def compare_images(
     return f"They show {verdict} ({sure}): {alike}.", result
 
 
-@tool(response_format="content_and_artifact", parse_docstring=True)
+@tool(response_format="content_and_artifact")
 def explain_answer(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, Explanation]:
     """Show the exemplars and scores behind the last recognition."""
     found = desk.focus.recognition

@@ -170,7 +170,7 @@ def forget_label(label: str, *, desk: Annotated[Desk, InjectedToolArg]) -> tuple
     return f"Forgot {gone.name}{had}. Say “undo” to bring it back.", change
 
 
-@tool(response_format="content_and_artifact", parse_docstring=True)
+@tool(response_format="content_and_artifact")
 def undo(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, Change]:
     """Take back the last change of memory; can be repeated."""
     event, before = desk.memory.undo()

@@ -117,8 +117,13 @@ def _unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
     if asks and known:
         return [Action("classify_image", {"labels": [known]})]
     if asks or _ORDERS.match(text):
-        about = context.turn_photos or clause.photos or later or _DEICTIC.search(text)
-        about = about or any(re.search(rf"\b{re.escape(n)}", text, re.I) for n in context.labels)
+        about = bool(
+            context.turn_photos
+            or clause.photos
+            or later
+            or _DEICTIC.search(text)
+            or any(re.search(rf"\b{re.escape(n)}", text, re.I) for n in context.labels)
+        )
         if has_photo and about:
             return [Action("answer_question", {"question": _as_question(text, asks)})]
         if about and not has_photo:
@@ -167,6 +172,9 @@ def _say(text: str) -> Handler:
 
 
 def _on_teach(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    bare = "description" in reading.slots and clause.text.startswith(reading.slots["label"])
+    if bare and not context.turn_photos:
+        return None  # "zorb: a round toy" speaks of the picture that comes with it
     plural = re.match(r"(?:these|those|they|both|here are)\b", clause.text, re.I) is not None
     label = name_in(reading.slots["label"], context.labels, plural=plural)
     if label is None:
@@ -305,6 +313,8 @@ _HANDLERS: dict[str, Handler] = {
     "find_like": _plain("find_similar"),
     "find": _on_find,
     "teach": _on_teach,
+    "agree": _say("Good."),
+    "unsure": _say("All right. Tell me when you know."),
     "hello": _say(f"Hello! {_CAN}"),
     "thanks": _say("You're welcome. Show me more whenever you like."),
     "help": _say(

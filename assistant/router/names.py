@@ -13,6 +13,7 @@ __all__ = ["find_known", "is_name", "name_in", "names_in", "singular"]
 _QUOTES = "\"'`“”‘’«»„*_"
 _ARTICLE = re.compile(r"(?:(?:an?|the|some|these|those|another|one of the|one of my)\s+)+", re.I)
 _CALLED = re.compile(r".*\b(?:called|named|known as)\s+(?P<name>.+)", re.I | re.S)
+_MY = re.compile(r"(?i:my|our) (?:\w+ ){1,2}(?P<name>[A-Z]\w*)")  # my dog Rex
 _QUOTED = re.compile(r".*?[\"“«„](?P<name>[^\"”»“]+)[\"”»“].*", re.S)
 _MAX_WORDS = 6
 
@@ -56,6 +57,8 @@ def name_in(slot: str, labels: Sequence[str], *, plural: bool = False) -> str | 
         text = quoted["name"]
     elif (called := _CALLED.fullmatch(text)) is not None:
         text = called["name"]
+    elif (mine := _MY.fullmatch(text)) is not None:
+        text = mine["name"]
     text = text.strip(_QUOTES + " ").rstrip(".!,;:?")
     bare = _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
     bare = bare.strip(_QUOTES + " ")

@@ -20,7 +20,8 @@ _PIECES = {
     "isnt": r"(?:\s+(?:is|are|was|were)(?:\s+not|n't|nt)|'s not|'re not|\s+(?:does not|doesn't) "
     r"show|\s+ain't)",
     "is": r"(?:\s+(?:is|are|was|were|shows?|depicts?)(?!n't)\b|'s|'re|\s?=)",
-    "no": r"(?:no+|nope|nah|wrong|incorrect|not quite|sorry|oops|actually|false)",
+    "no": r"(?:no+|nope|nah|wrong|incorrect|not quite|sorry|oops|actually|false|"
+    r"(?:that|this|it)(?:'s| is) (?:wrong|incorrect|not right|not it|false))",
     "a": r"(?:an?\s+)?",
     "label": r"(?P<label>.+?)",
     "other": r"(?P<other>.+?)",
@@ -69,8 +70,8 @@ _AFTER = re.compile(
 )
 _AND = re.compile(
     r"(?:,\s*)?(?:\band then\b|\bthen\b|\band also\b|\band\b|,)\s+(?=(?:please )?(?:tell me|"
-    r"describe|say (?:if|what|whether)|what|how many|how sure|where|is (?:it|this|that|there)|are there|"
-    r"does (?:it|this)|show me|undo|rename|forget|merge|caption|compare|why)\b)",
+    r"describe|say (?:if|what|whether)|what|how many|how sure|where|is (?:it|this|that|there)|"
+    r"are there|does (?:it|this)|show me|undo|rename|forget|merge|caption|compare|why)\b)",
     re.I,
 )
 _ORDINALS = {
@@ -82,7 +83,7 @@ _ORDINALS = {
 }
 _PICTURE = r"(?:pictures?|photos?|images?|drawings?|pics?|ones?)"
 _REFERENCES = re.compile(
-    rf"\b(?:(?:the |my |that |your )?(?P<ordinal>{'|'.join(_ORDINALS)}) {_PICTURE}"
+    rf"\b(?:(?:the |my |that |your )?(?P<ordinal>{'|'.join(_ORDINALS)})(?: {_PICTURE}|(?=$| and ))"
     rf"|(?:the )?(?:pictures?|photos?|images?|drawings?|pics?) (?:number |nr\.? |no\.? |#)?"
     rf"(?P<number>\d+)(?:(?:,? and |, ?| ?& ?)#?(?P<number2>\d+))?"
     rf"|(?:the |my )(?P<last>last|latest|newest|most recent) {_PICTURE}"

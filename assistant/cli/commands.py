@@ -1,0 +1,292 @@
+"""The commands of ``imprint``.
+
+Each opens the assistant, does one thing and prints it. Models are imported by what needs them.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assistant.cli.options import (
+    Answerer,
+    Captioner,
+    Common,
+    EmbedderOption,
+    Home,
+    Json,
+    Profile,
+    Quantize,
+    Workspace,
+    opened,
+)
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="imprint",
+    help="A chat assistant that learns what you show it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+PhotoArgument = Annotated[str, typer.Argument(help="A picture: file, http(s) URL or data: URI.")]
+ConversationOption = Annotated[
+    str, typer.Option("--conversation", help="Which conversation goes on.")
+]
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    home: Home = None,
+    profile: Profile = None,
+    workspace: Workspace = None,
+    embedder: EmbedderOption = None,
+    captioner: Captioner = None,
+    answerer: Answerer = None,
+    quantize: Quantize = None,
+) -> None:
+    context.obj = Common(home, profile, workspace, embedder, captioner, answerer, quantize)
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option(help="Address to serve on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; default the first free one.")] = None,
+    public: Annotated[
+        bool | None, typer.Option(help="Give every browser a memory of its own.")
+    ] = None,
+    home: Home = None,
+    profile: Profile = None,
+    workspace: Workspace = None,
+) -> None:
+    """Start the chat in the browser and print its address."""
+    common = context.obj.over(home, profile, workspace)
+    with opened(common, as_json=False) as imprint:
+        from assistant.settings import load_settings
+        from assistant.ui import serve as serve_page
+
+        imprint.settings = load_settings(host=host, port=port, public=public)
+        serve_page(imprint)
+
+
+@app.command()
+def chat(
+    context: typer.Context,
+    conversation: ConversationOption = "terminal",
+    home: Home = None,
+    profile: Profile = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Converse in the terminal; drop picture files into a line to show them."""
+    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import show_reply
+
+        talk = imprint.conversation(conversation)
+        if sys.stdin.isatty() and not as_json:
+            print(f"{imprint.models.describe()}\nType and press Enter; an empty line ends it.")
+        while line := _read_line():
+            text, photos = _photos_in(line)
+            show_reply(talk.stream(text, photos), as_json=as_json)
+
+
+@app.command()
+def ask(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="What you say.")] = "",
+    photo: Annotated[
+        list[str] | None, typer.Option("--photo", "-p", help="A picture; may be repeated.")
+    ] = None,
+    conversation: ConversationOption = "terminal",
+    home: Home = None,
+    profile: Profile = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Say one thing; the conversation goes on where the last one stopped."""
+    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import show_reply
+
+        talk = imprint.conversation(conversation)
+        show_reply(talk.stream(text, photo or []), as_json=as_json)
+
+
+@app.command()
+def classify(
+    context: typer.Context,
+    photo: PhotoArgument,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", help="A name to choose; repeatable.")
+    ] = None,
+    home: Home = None,
+    profile: Profile = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a picture shows."""
+    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import show_step
+
+        names = {"labels": label} if label else {}
+        show_step(imprint.call("classify_image", [photo], **names), as_json=as_json)
+
+
+@app.command()
+def caption(
+    context: typer.Context,
+    photo: PhotoArgument,
+    home: Home = None,
+    profile: Profile = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Describe a picture."""
+    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import show_step
+
+        show_step(imprint.call("caption_image", [photo]), as_json=as_json)
+
+
+@app.command()
+def answer(
+    context: typer.Context,
+    photo: PhotoArgument,
+    question: Annotated[str, typer.Argument(help="A question about the picture.")],
+    home: Home = None,
+    profile: Profile = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Answer a question about a picture."""
+    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import show_step
+
+        show_step(imprint.call("answer_question", [photo], question=question), as_json=as_json)
+
+
+@app.command()
+def embed(
+    context: typer.Context,
+    photo: PhotoArgument,
+    home: Home = None,
+    profile: Profile = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Print a picture's vector."""
+    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import print_json
+
+        vector = [round(float(x), 6) for x in imprint.embed(photo)]
+        if as_json:
+            print_json({"embedder": imprint.models.embedder.id, "vector": vector})
+        else:
+            print(" ".join(map(str, vector)))
+
+
+@app.command()
+def similarity(
+    context: typer.Context,
+    photo: PhotoArgument,
+    texts: Annotated[list[str], typer.Argument(help="Texts to compare the picture with.")],
+    home: Home = None,
+    profile: Profile = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Print how similar a picture is to texts (cosine)."""
+    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import print_json
+
+        values = dict(zip(texts, imprint.similarity(photo, texts), strict=True))
+        if as_json:
+            print_json({"similarity": values})
+        else:
+            for text, value in sorted(values.items(), key=lambda x: -x[1]):
+                print(f"{value:7.4f}  {text}")
+
+
+@app.command()
+def teach(
+    context: typer.Context,
+    label: Annotated[str, typer.Argument(help="What the pictures show.")],
+    photos: Annotated[list[str], typer.Argument(help="Pictures of it.")],
+    description: Annotated[str | None, typer.Option(help="A few words about it.")] = None,
+    home: Home = None,
+    profile: Profile = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Teach a label by pictures."""
+    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import show_step
+
+        args = {"label": label, **({"description": description} if description else {})}
+        show_step(imprint.call("teach_label", photos, **args), as_json=as_json)
+
+
+@app.command()
+def labels(
+    context: typer.Context,
+    home: Home = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """List what has been taught."""
+    with opened(context.obj.over(home, None, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import show_step
+
+        show_step(imprint.call("list_labels"), as_json=as_json)
+
+
+@app.command()
+def forget(
+    context: typer.Context,
+    label: Annotated[str, typer.Argument(help="The label to forget.")],
+    home: Home = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Forget a label (undo brings it back)."""
+    with opened(context.obj.over(home, None, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import show_step
+
+        show_step(imprint.call("forget_label", label=label), as_json=as_json)
+
+
+@app.command()
+def undo(
+    context: typer.Context,
+    home: Home = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Take the last change of memory back."""
+    with opened(context.obj.over(home, None, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import show_step
+
+        show_step(imprint.call("undo"), as_json=as_json)
+
+
+def _read_line() -> str:
+    try:
+        return input("> " if sys.stdin.isatty() else "").strip()
+    except (EOFError, KeyboardInterrupt):
+        return ""
+
+
+def _photos_in(line: str) -> tuple[str, list[str]]:
+    """The text and the pictures of a line: words that are files that exist are pictures."""
+    try:
+        words = shlex.split(line)
+    except ValueError:  # an apostrophe: "what's this"
+        words = line.split()
+    photos = [w for w in words if Path(w).is_file() or w.startswith(("http://", "https://"))]
+    if not photos:
+        return line, []
+    return " ".join(w for w in words if w not in photos), photos

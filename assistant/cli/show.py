@@ -1,0 +1,70 @@
+"""What the commands print: events of a turn, steps and replies, for people or as JSON.
+
+Knows nothing of how they came about.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from assistant.turns import Event, Reply, Step, Token, ToolFinished
+from tools.artifacts import to_json
+
+__all__ = ["print_json", "reply_json", "show_reply", "show_step", "step_json"]
+
+
+def print_json(data: Any) -> None:
+    """One line of JSON on standard output."""
+    print(json.dumps(data, ensure_ascii=False))
+
+
+def reply_json(reply: Reply) -> dict[str, Any]:
+    """A reply as data."""
+    return {
+        "text": reply.text,
+        "tool_calls": [asdict(c) for c in reply.tool_calls],
+        "artifacts": [to_json(a) for a in reply.artifacts],
+        "options": list(reply.options),
+        "problems": list(reply.problems),
+    }
+
+
+def step_json(step: Step) -> dict[str, Any]:
+    """A tool's result as data."""
+    return {
+        "text": step.sentence,
+        "tool_calls": [asdict(step.call)],
+        "artifacts": [to_json(a) for a in step.artifacts],
+    }
+
+
+def show_step(step: Step, *, as_json: bool) -> None:
+    """Print a tool's result."""
+    if as_json:
+        print_json(step_json(step))
+    else:
+        print(step.sentence)
+
+
+def show_reply(events: Iterable[Event], *, as_json: bool) -> Reply:
+    """Print a turn while it happens (its steps on standard error); returns the reply."""
+    live = not as_json and sys.stderr.isatty()
+    reply = Reply("")
+    for event in events:
+        if isinstance(event, ToolFinished) and live:
+            call = event.step.call
+            mark = "" if call.ok else " failed"
+            print(f"\r· {call.name}{mark}, {call.seconds * 1e3:.0f} ms", file=sys.stderr)
+        elif isinstance(event, Token) and live:
+            print(event.text, end="", flush=True, file=sys.stderr)
+        elif isinstance(event, Reply):
+            reply = event
+    if as_json:
+        print_json(reply_json(reply))
+    else:
+        print(reply.text)
+        if reply.options and live:
+            print("  ".join(f"[{o}]" for o in reply.options), file=sys.stderr)
+    return reply
