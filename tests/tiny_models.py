@@ -5,11 +5,15 @@ the processors from their classes, the weights from a fixed seed. Their answers 
 what is real is every file and every code path that loads and runs them.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +61,8 @@ from transformers import (
 
 from tools.images import Photo
 
-__all__ = ["BUILDERS", "REVISION", "build", "in_hub_cache", "photo"]
+__all__ = ["BUILDERS", "build", "built", "photo"]
 
-REVISION = "0123456789abcdef0123456789abcdef01234567"
 WORDS = """a an the is this that what how many there are in picture of on red blue green circle
 square cat dog yes no one two three user assistant describe it photo drawing big small and with"""
 LLAVA_TEMPLATE = (
@@ -72,7 +75,12 @@ SMOLVLM_TEMPLATE = (
     "{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
     "<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
-TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+TEXT = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "initializer_range": 0.2,
+}
 HEADS = {"num_attention_heads": 4}
 VISION = {**TEXT, **HEADS, "image_size": 32, "patch_size": 8}
 
@@ -90,29 +98,25 @@ def photo(seed: int = 0, size: tuple[int, int] = (90, 70)) -> Photo:
 
 def build(kind: str, folder: Path, *, seed: int = 0) -> Path:
     """Save the tiny model ``kind`` (a key of BUILDERS) and its processor in ``folder``."""
-    torch.manual_seed(seed)
-    model, processor = BUILDERS[kind]()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model, processor = BUILDERS[kind]()
     model.eval().save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 
 
-def in_hub_cache(folder: Path, repo: str, cache: Path, *, revision: str = "main") -> Path:
-    """Lay the files of ``folder`` out in ``cache`` as the Hub's client does; the snapshot."""
-    root = cache / f"models--{repo.replace('/', '--')}"
-    snapshot = root / "snapshots" / REVISION
-    (root / "blobs").mkdir(parents=True, exist_ok=True)
-    (root / "refs").mkdir(exist_ok=True)
-    (root / "refs" / revision).write_text(REVISION)
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            link = snapshot / file.relative_to(folder)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            blob = root / "blobs" / f"{abs(hash((repo, file.name))):040x}"
-            blob.write_bytes(file.read_bytes())
-            link.unlink(missing_ok=True)
-            link.symlink_to(os.path.relpath(blob, link.parent))
-    return snapshot
+@cache
+def built(kind: str) -> Path:
+    """The folder of the tiny model ``kind``, made once a test run; copy it to change it."""
+    return build(kind, _home() / kind)
+
+
+@cache
+def _home() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="tiny-models-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _bytes_vocabulary(specials: list[str], *, end_of_word: str = "") -> dict[str, int]:
@@ -185,7 +189,12 @@ def _blip_parts() -> tuple[BlipConfig, BlipProcessor]:
     letters = "abcdefghijklmnopqrstuvwxyz?!.,'"
     tokens = [*specials, *WORDS.split(), *letters, *(f"##{letter}" for letter in letters)]
     vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    tokenizer = BertTokenizer(vocab=vocab, model_max_length=64)
+    tokenizer = BertTokenizer(
+        vocab=vocab,
+        model_max_length=64,
+        bos_token="[DEC]",
+        additional_special_tokens=["[ENC]"],
+    )
     config = BlipConfig(
         text_config={
             **TEXT,

@@ -5,6 +5,7 @@ Knows nothing of labels, memory or thresholds.
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -39,9 +40,10 @@ def load_embedder(located: Located, hardware: Hardware | None = None) -> "Transf
     """The embedder in ``located``. Raises :class:`ModelFailed`."""
     # Asked of the class: a wrong model may be fourteen gigabytes.
     model_class = getattr(transformers, str(MODEL_MAPPING_NAMES.get(located.model_type)), None)
-    if not (
-        hasattr(model_class, "get_image_features") and hasattr(model_class, "get_text_features")
-    ):
+    embeds = hasattr(model_class, "get_image_features") and hasattr(
+        model_class, "get_text_features"
+    )
+    if not embeds or located.architecture not in ("", model_class.__name__):
         raise wrong_role(located, "embedder", "a CLIP, SigLIP or SigLIP 2 model")
     hardware = hardware or choose_hardware()
     if hardware.dtype == "bfloat16":
@@ -81,7 +83,7 @@ class TransformersEmbedder:
         batches = [self._texts(batch) for batch in _batches(texts)]
         return self._stack(batches)
 
-    @property
+    @cached_property
     def vocabulary(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Names shipped with the weights and their aliases; empty where none are.
 

@@ -104,7 +104,7 @@ def locate(choice: ModelChoice, *, hub_cache: Path | None = None) -> Located:
             )
         return _complete(source, f"pocket-{name}", folder, "install Imprint again")
     as_path = Path(source).expanduser()
-    if as_path.is_dir():
+    if source and as_path.is_dir():
         remedy = "save the model there again, with its processor"
         return _complete(source, as_path.resolve().name, as_path, remedy)
     match = _HUB_ID.fullmatch(source)
