@@ -1,0 +1,1 @@
+"""Training: what turns pictures and words into weights. Imports `tools`, never `assistant`."""

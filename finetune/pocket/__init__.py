@@ -1,0 +1,1 @@
+"""The recipe of the pocket models: their world, their teacher, and one file per model."""

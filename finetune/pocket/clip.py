@@ -1,0 +1,247 @@
+"""The pocket CLIP: a vision tower distilled from the teacher and told which drawings are one thing.
+
+Stage `vision`: cosine and in-batch similarity to the teacher, and a softmax against one learnt
+direction per concept, so that all styles of a thing meet. Stage `text` (see `clip_text`): the
+text tower against those directions and pictures. Knows nothing about captions or questions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from finetune.pocket.augment import finish
+from finetune.pocket.drawings import Gallery
+from finetune.pocket.evaluate import HeldOut, character_pictures, episodes, photo_pictures
+from finetune.pocket.teacher import Targets
+from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
+from finetune.pocket.world import chance_for, render_views
+
+__all__ = ["MEAN", "STD", "VisionSettings", "embed_pictures", "make_tower", "train_vision"]
+
+MEAN, STD = 0.5, 0.25
+"""Pixels in 0..1 become (value - MEAN) / STD; the same numbers are in every processor config."""
+
+
+@dataclass(frozen=True)
+class VisionSettings:
+    """Settings of stage `vision` (settings.yaml, `clip.vision`)."""
+
+    steps: int = 1650
+    """Optimiser steps planned; the learning rate falls to its floor at the end of them."""
+    drawings: int = 256
+    """Views of drawings a step, in pairs of two styles of one concept."""
+    photos: int = 72
+    """Photo views a step."""
+    others: int = 56
+    """Views of shapes, garments and characters a step."""
+    lr: float = 1e-3
+    names_weight: float = 0.25
+    """Weight of the softmax against one direction per concept."""
+    similarity_weight: float = 8.0
+    """Weight of the in-batch similarity loss."""
+    own_style: float = 0.5
+    """Share of the sprite's own teacher feature in its target; the rest is its concept's mean."""
+    phase_in: float = 0.2
+    """Share of the steps over which the variation grows to full strength."""
+    evaluate_every: int = 200
+    layers: int = 6
+    width: int = 192
+    heads: int = 3
+    projection: int = 256
+    seed: int = 0
+
+
+def make_tower(settings: VisionSettings) -> CLIPVisionModelWithProjection:
+    """A fresh vision tower, 64 px, patch 8, in bfloat16."""
+    torch.manual_seed(settings.seed)
+    config = CLIPVisionConfig(
+        hidden_size=settings.width,
+        intermediate_size=settings.width * 4,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        image_size=64,
+        patch_size=8,
+        hidden_act="gelu",
+        projection_dim=settings.projection,
+    )
+    tower = CLIPVisionModelWithProjection(config)
+    tower.set_attn_implementation("eager")
+    nn.init.normal_(tower.visual_projection.weight, std=settings.width**-0.5)
+    return tower.bfloat16()
+
+
+def normalise(pictures: Tensor) -> Tensor:
+    """Pixels in 0..1 to what the towers take, bfloat16."""
+    return ((pictures - MEAN) / STD).bfloat16()
+
+
+@torch.no_grad()
+def embed_pictures(tower: nn.Module, pictures: Tensor, batch: int = 128) -> Tensor:
+    """Unit embeddings float32 (N, E) of pictures in 0..1."""
+    rows = [
+        tower(pixel_values=normalise(part)).image_embeds.float() for part in pictures.split(batch)
+    ]
+    return F.normalize(torch.cat(rows), dim=-1)
+
+
+class Batches:
+    """The batch of every step, from the seed and the step's number alone."""
+
+    def __init__(self, gallery: Gallery, targets: Targets, settings: VisionSettings) -> None:
+        self.settings, self.gallery = settings, gallery
+        self.photos = torch.from_numpy(targets.photos)
+        self.photo_features = torch.from_numpy(targets.photo_features)
+        drawn = torch.from_numpy(targets.drawings)
+        concept = torch.from_numpy(gallery.concept_of)
+        means = torch.zeros(len(gallery.concepts), drawn.shape[1]).index_add_(0, concept, drawn)
+        self.concept_means = F.normalize(means, dim=-1)
+        mixed = settings.own_style * drawn + (1 - settings.own_style) * self.concept_means[concept]
+        self.sprite_targets = F.normalize(mixed, dim=-1)
+        self.drawings = np.array(gallery.of_kind("drawing"))
+        main = np.array([gallery.concepts[c].group != "smileys & emotion" for c in self.drawings])
+        weight = np.where(main, 1.0, 0.5)
+        self._weight = weight / weight.sum()
+        self._kinds = [gallery.of_kind(k) for k in ("character", "garment", "shape")]
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Pictures (N, 3, 64, 64), targets (N, E), whether a target exists (N,), labels (N,).
+
+        Labels are concept numbers, -1 for photos.
+        """
+        s = self.settings
+        rng = np.random.default_rng([s.seed, step, 1])
+        chance = chance_for(s.seed, step)
+        strength = min(1.0, 0.3 + 0.7 * step / max(1, s.phase_in * s.steps))
+        concepts = rng.choice(self.drawings, s.drawings // 2, p=self._weight)
+        sprites = []
+        for c in concepts:
+            mine = self.gallery.concepts[c].sprites
+            sprites += list(rng.permutation(mine)[:2]) if len(mine) > 1 else [mine[0]] * 2
+        for kind, share in zip(self._kinds, (0.75, 0.15, 0.1), strict=True):
+            for c in rng.choice(kind, round(s.others * share)) if kind else ():
+                sprites.append(rng.choice(self.gallery.concepts[c].sprites))
+        index = np.array(sprites)
+        views = render_views(
+            self.gallery, index, chance=chance, strength=strength, photos=self.photos
+        )
+        labels = torch.from_numpy(self.gallery.concept_of[index])
+        targets = self.sprite_targets[index]
+        taken = torch.randint(len(self.photos), (s.photos,), generator=chance)
+        photos = self.photos[taken].float() / 255
+        mirrored = torch.rand(len(photos), generator=chance) < 0.5
+        photos = torch.where(mirrored[:, None, None, None], photos.flip(-1), photos)
+        photos = finish(photos, strength, chance)
+        pictures = torch.cat([views, photos])
+        targets = torch.cat([targets, self.photo_features[taken]])
+        labels = torch.cat([labels, torch.full((len(photos),), -1)])
+        return pictures, targets, targets.norm(dim=-1) > 0.5, labels
+
+
+def vision_loss(
+    embeddings: Tensor,
+    targets: Tensor,
+    known: Tensor,
+    labels: Tensor,
+    directions: Tensor,
+    scale: Tensor,
+    settings: VisionSettings,
+) -> tuple[Tensor, dict[str, float]]:
+    """Distillation and naming losses of unit embeddings (N, E), all in float32."""
+    z, t = embeddings[known], targets[known]
+    distil = (1 - (z * t).sum(-1)).mean()
+    similar = ((z @ z.T - t @ t.T) ** 2).mean()
+    named = labels >= 0
+    logits = scale.exp().clamp(max=60) * embeddings[named] @ F.normalize(directions, dim=-1).T
+    naming = F.cross_entropy(logits, labels[named], label_smoothing=0.05)
+    total = distil + settings.similarity_weight * similar + settings.names_weight * naming
+    right = (logits.argmax(-1) == labels[named]).float().mean()
+    parts = {"cos": 1 - distil, "similar": similar, "naming": naming, "right": right}
+    return total, {k: float(v.detach()) for k, v in parts.items()}
+
+
+def train_vision(
+    gallery: Gallery,
+    targets: Targets,
+    folder: Path,
+    settings: VisionSettings,
+    *,
+    held_out: HeldOut | None = None,
+    data: Path | None = None,
+    minutes: float | None = None,
+    resume: bool = True,
+) -> tuple[CLIPVisionModelWithProjection, Tensor, bool]:
+    """Train (or go on training) the vision tower.
+
+    Returns it with the concepts' directions and whether its last step was taken.
+
+    The state after step n depends on the seed and n alone, however often it was interrupted.
+    """
+    tower = make_tower(settings)
+    batches = Batches(gallery, targets, settings)
+    start = torch.randn(batches.concept_means.shape, generator=chance_for(settings.seed, 99))
+    has = batches.concept_means.norm(dim=-1, keepdim=True) > 0.5
+    directions = nn.Parameter(torch.where(has, batches.concept_means, F.normalize(start, dim=-1)))
+    scale = nn.Parameter(torch.tensor(math.log(16.0)))
+    optimiser = MasterAdamW([(tower.parameters(), 1.0), ([directions, scale], 1.0)], lr=settings.lr)
+    state = load_state(folder / "vision.pt") if resume else None
+    step = 0
+    if state is not None:
+        optimiser.load_state_dict(state["optimiser"])
+        step = state["step"]
+    progress = Progress(folder, "clip vision", settings.steps, minutes)
+
+    def save() -> None:
+        save_state(folder / "vision.pt", {"step": step, "optimiser": optimiser.state_dict()})
+
+    while step < settings.steps and not progress.over:
+        pictures, wanted, known, labels = batches.draw(step)
+        embeddings = F.normalize(
+            tower(pixel_values=normalise(pictures)).image_embeds.float(), dim=-1
+        )
+        loss, parts = vision_loss(embeddings, wanted, known, labels, directions, scale, settings)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = optimiser.step(rate(step, settings.steps))
+        step += 1
+        progress.add(len(pictures), loss=float(loss.detach()), norm=norm, **parts)
+        more = {}
+        if step % settings.evaluate_every == 0 or step == settings.steps:
+            save()
+            if held_out is not None:
+                more = measure(tower, directions, held_out, data)
+        if more or step % 20 == 0 or step == settings.steps:
+            progress.report(step, scale=float(scale.detach().exp()), **more)
+    save()
+    return tower, directions.detach(), step >= settings.steps
+
+
+def measure(
+    tower: nn.Module, directions: Tensor, held_out: HeldOut, data: Path | None
+) -> dict[str, float]:
+    """Held-out results as shares of one, for the progress line."""
+
+    def embed(pictures: Tensor) -> Tensor:
+        return embed_pictures(tower, pictures)
+
+    hits, n = held_out.one_shot(embed, count=600)
+    row = {"style_20way": hits / n}
+    asked = embed(held_out.asked) @ F.normalize(directions, dim=-1).T
+    labels = torch.from_numpy(held_out.asked_labels)
+    top = asked.topk(5, dim=-1).indices == labels[:, None]
+    row |= {"top1": float(top[:, 0].float().mean()), "top5": float(top.any(-1).float().mean())}
+    if data is not None:
+        for name, (pictures, classes), ways in (
+            ("photo_20way", photo_pictures(data), 20),
+            ("character_5way", character_pictures(data), 5),
+        ):
+            rows = embed(pictures).numpy()
+            hits, n = episodes(rows, classes, rows, classes, ways=ways, count=600)
+            row[name] = hits / n
+    return row

@@ -1,0 +1,199 @@
+"""The gallery: every sprite of the pocket world with what it shows, its style and its colour.
+
+Knows where the pictures and their names come from and what colour a drawing mostly is. Does not
+know how sprites are composed into a picture (`world`) or varied (`augment`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from finetune.pocket.sprites import SPRITE, Concept, Row, characters, garments, shapes
+
+__all__ = [
+    "COLOURS",
+    "MAIN_GROUPS",
+    "SPRITE",
+    "Concept",
+    "Gallery",
+    "dominant_colour",
+    "load_gallery",
+    "plain_name",
+]
+
+MAIN_GROUPS = ("objects", "travel & places", "animals & nature", "food & drink", "activities")
+"""The groups of the annotations whose concepts are named."""
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (214, 40, 40),
+    "orange": (245, 140, 30),
+    "yellow": (250, 210, 50),
+    "green": (60, 160, 60),
+    "teal": (0, 128, 128),
+    "blue": (45, 95, 215),
+    "purple": (135, 60, 180),
+    "pink": (245, 140, 180),
+    "brown": (125, 75, 40),
+    "black": (25, 25, 25),
+    "gray": (128, 128, 128),
+    "white": (250, 250, 250),
+}
+"""Colour names of the world with a typical sRGB value, 0..255."""
+
+# Further sRGB anchors: a drawing's colour is named after its nearest anchor.
+_ANCHORS: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "red": ((214, 40, 40), (180, 20, 30), (240, 70, 60), (221, 46, 68)),
+    "orange": ((245, 140, 30), (255, 165, 60), (230, 110, 20), (244, 144, 12)),
+    "yellow": ((250, 210, 50), (255, 235, 90), (255, 204, 77), (240, 190, 30)),
+    "green": ((60, 160, 60), (30, 110, 50), (130, 190, 70), (92, 145, 59), (120, 200, 110)),
+    "teal": ((0, 128, 128), (20, 150, 140)),
+    "blue": ((45, 95, 215), (30, 60, 140), (90, 170, 240), (59, 136, 195), (130, 200, 250)),
+    "purple": ((135, 60, 180), (90, 40, 130), (170, 110, 210), (146, 102, 204)),
+    "pink": ((245, 140, 180), (250, 180, 205), (230, 80, 150), (244, 171, 186)),
+    "brown": ((125, 75, 40), (90, 50, 30), (160, 105, 65), (193, 105, 79), (102, 69, 50)),
+    "black": ((15, 15, 15), (40, 40, 42), (41, 47, 51)),
+    "gray": ((128, 128, 128), (90, 95, 100), (165, 170, 175), (102, 117, 127), (190, 195, 200)),
+    "white": ((250, 250, 250), (230, 235, 238)),
+}
+
+
+@dataclass
+class Gallery:
+    """All sprites with what they show.
+
+    `sprites`: uint8 (N, 4, 72, 72), RGBA, straight alpha. `concept_of`, `style_of`: int64 (N,)
+    indexes into `concepts` and `styles`. `colour_of`: a colour name or "" per sprite.
+    """
+
+    sprites: npt.NDArray[np.uint8]
+    concept_of: npt.NDArray[np.int64]
+    style_of: npt.NDArray[np.int64]
+    concepts: list[Concept]
+    styles: list[str]
+    colour_of: list[str] = field(default_factory=list)
+
+    def of_kind(self, kind: str, group: str | None = None) -> list[int]:
+        """Indexes of the concepts of a kind (and group) that have at least one sprite."""
+        return [
+            i
+            for i, c in enumerate(self.concepts)
+            if c.kind == kind and c.sprites and (group is None or c.group == group)
+        ]
+
+    def sprite_of(self, concept: int, style: str) -> int | None:
+        """The first sprite of a concept in a style, or None."""
+        wanted = self.styles.index(style)
+        return next((s for s in self.concepts[concept].sprites if self.style_of[s] == wanted), None)
+
+
+def plain_name(name: str) -> str:
+    """The short name people say: "dog face" -> "dog", "twelve o'clock" -> "clock"."""
+    name = name.replace("’", "'").replace("“", "").replace("”", "").lower()
+    if re.search(r"o'clock$|-thirty$", name):
+        return "clock"
+    name = re.sub(r" tilted (left|right)$", "", name)
+    name = re.sub(r"^(front-facing|oncoming|black|white) (?=\w)", "", name)
+    name = re.sub(r" with ballot$| button$|^japanese (?=dolls|post)", "", name)
+    return re.sub(r"(?<=\w) face$", "", name)
+
+
+def dominant_colour(sprite: npt.NDArray[np.uint8], share: float = 0.6) -> str:
+    """Name of the colour that at least `share` of the opaque pixels of (4, H, W) have, or ""."""
+    pixels = sprite[:3, sprite[3] > 160].T.astype(np.float32)
+    if len(pixels) < 40:
+        return ""
+    names = [n for n, values in _ANCHORS.items() for _ in values]
+    anchors = np.array([v for values in _ANCHORS.values() for v in values], np.float32)
+    nearest = ((pixels[:, None] - anchors[None]) ** 2).sum(-1).argmin(1)
+    counts: dict[str, int] = {}
+    for index, count in zip(*np.unique(nearest, return_counts=True), strict=True):
+        counts[names[index]] = counts.get(names[index], 0) + int(count)
+    best = max(counts, key=lambda n: counts[n])
+    return best if counts[best] >= share * len(pixels) else ""
+
+
+def load_gallery(
+    data: Path,
+    *,
+    styles: Sequence[str] = ("noto", "twemoji"),
+    groups: Sequence[str] = MAIN_GROUPS,
+    garments_per_class: int = 120,
+    held_out_alphabets: Sequence[str] = ("Greek",),
+) -> Gallery:
+    """Read what exists below `data`: `emoji/`, `fashion_mnist/`, `omniglot/`; shapes are drawn.
+
+    A folder that is missing is left out, so a test can work with a few drawings.
+    """
+    rows: list[Row] = []
+    if (data / "emoji" / "annotations.json").exists():
+        rows += _emoji(data / "emoji", styles, groups)
+    rows += shapes()
+    if (data / "fashion_mnist" / "fashion_mnist.npz").exists():
+        rows += garments(data / "fashion_mnist", garments_per_class)
+    if (data / "omniglot").exists():
+        rows += characters(data / "omniglot", held_out_alphabets)
+    return _assemble(rows, [*styles, "plain"])
+
+
+def _assemble(rows: Iterable[Row], styles: list[str]) -> Gallery:
+    sprites: list[npt.NDArray[np.uint8]] = []
+    concept_of: list[int] = []
+    style_of: list[int] = []
+    concepts: list[Concept] = []
+    for concept, pictures in rows:
+        indexes = tuple(range(len(sprites), len(sprites) + len(pictures)))
+        for style, picture in pictures:
+            sprites.append(picture)
+            concept_of.append(len(concepts))
+            style_of.append(styles.index(style))
+        concepts.append(
+            Concept(
+                concept.id, concept.name, concept.spoken, concept.group, concept.aliases,
+                concept.tags, concept.kind, indexes,
+            )
+        )  # fmt: skip
+    colours = [
+        dominant_colour(s) if concepts[c].kind == "drawing" else ""
+        for s, c in zip(sprites, concept_of, strict=True)
+    ]
+    return Gallery(
+        np.stack(sprites), np.array(concept_of), np.array(style_of), concepts, styles, colours
+    )
+
+
+def read_sprite(path: Path) -> npt.NDArray[np.uint8]:
+    """A drawing file as uint8 (4, 72, 72) RGBA."""
+    picture = Image.open(path).convert("RGBA")
+    if picture.size != (SPRITE, SPRITE):
+        picture = picture.resize((SPRITE, SPRITE), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+
+
+def _emoji(folder: Path, styles: Sequence[str], groups: Sequence[str]) -> list[Row]:
+    rows = []
+    for record in json.loads((folder / "annotations.json").read_text(encoding="utf-8")):
+        if record["group"] not in groups:
+            continue
+        pictures = [
+            (s, read_sprite(folder / record["images"][s])) for s in styles if s in record["images"]
+        ]
+        name = str(record["name"]).replace("’", "'").lower()
+        spoken = plain_name(record["name"])
+        words = [a.replace("_", " ").lower() for a in record["aliases"]]
+        aliases = dict.fromkeys([spoken, *[w for w in words if not re.search(r"\d", w)]])
+        aliases.pop(name, None)
+        tags = [str(t).lower().replace("’", "'") for t in record["tags"] + record["gemoji_tags"]]
+        concept = Concept(
+            record["id"], name, spoken, record["group"], tuple(aliases),
+            tuple(dict.fromkeys(t for t in tags if len(t) > 2)),
+        )  # fmt: skip
+        rows.append((concept, pictures))
+    return rows

@@ -1,0 +1,277 @@
+"""The pocket LLaVA: short answers, by the CLIP tower, a projector and a small Llama.
+
+Several questions of one picture share its prefix in training: each sees the picture and itself
+only (a block mask with repeated positions), which is what it meets when asked alone. Only answer
+tokens are supervised. Knows nothing about how questions are made (`talk`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from finetune.pocket.clip import MEAN, STD
+from finetune.pocket.drawings import Gallery
+from finetune.pocket.easy_vqa import EasyVqa
+from finetune.pocket.prompt import PATCHES, Packed, pack
+from finetune.pocket.talk import Asked, questions
+from finetune.pocket.text import CHAT_TEMPLATE, dressed
+from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
+from finetune.pocket.world import chance_for, render_scenes, sample_scenes
+
+__all__ = [
+    "LlavaSettings",
+    "answer_logits",
+    "by_kind",
+    "exact",
+    "make_llava",
+    "save_llava",
+    "train_llava",
+]
+
+LENGTH = 512
+
+
+@dataclass(frozen=True)
+class LlavaSettings:
+    """Settings of the answerer (settings.yaml, `llava`)."""
+
+    steps: int = 3000
+    batch: int = 96
+    easy_vqa: int = 20
+    """Pictures of easy_vqa among them."""
+    asked: int = 5
+    """Questions per picture."""
+    lr: float = 1.2e-3
+    tower_rate: float = 0.12
+    """The tower's learning rate as a factor on the language model's, once unlocked."""
+    unlock: float = 0.3
+    """Share of the steps after which the tower learns too."""
+    single: float = 0.4
+    """Share of scenes with one thing."""
+    layers: int = 4
+    width: int = 192
+    heads: int = 3
+    evaluate_every: int = 300
+    seed: int = 0
+
+
+def make_llava(
+    tower: CLIPVisionModelWithProjection,
+    tokenizer: PreTrainedTokenizerFast,
+    settings: LlavaSettings,
+) -> LlavaForConditionalGeneration:
+    """A LLaVA on the CLIP tower, with a fresh projector and Llama, bfloat16."""
+    torch.manual_seed(settings.seed)
+    text = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.width,
+        intermediate_size=int(settings.width * 8 / 3) // 64 * 64,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        max_position_embeddings=LENGTH,
+        pad_token_id=1,
+        bos_token_id=2,
+        eos_token_id=3,
+        tie_word_embeddings=True,
+    )
+    vision = {k: v for k, v in tower.config.to_dict().items() if k != "architectures"}
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**vision),
+        text_config=text,
+        image_token_index=int(tokenizer.vocab["<image>"]),
+        projector_hidden_act="gelu",
+        vision_feature_select_strategy="default",
+        vision_feature_layer=-1,
+        image_seq_length=PATCHES,
+        tie_word_embeddings=True,
+    )
+    model = LlavaForConditionalGeneration(config).bfloat16()
+    model.set_attn_implementation("eager")
+    _tower_of(model).load_state_dict(tower.vision_model.state_dict(), strict=False)
+    model.generation_config.update(
+        bos_token_id=2, eos_token_id=3, pad_token_id=1, max_new_tokens=24, do_sample=False
+    )
+    return model
+
+
+def _tower_of(model: LlavaForConditionalGeneration) -> torch.nn.Module:
+    tower = model.model.vision_tower
+    inner: torch.nn.Module = getattr(tower, "vision_model", tower)
+    return inner
+
+
+def answer_logits(
+    model: LlavaForConditionalGeneration, packed: Packed, pictures: Tensor, *, learn: bool = True
+) -> Tensor:
+    """Logits float32 (N, rest of L, V) for every token after the picture.
+
+    `pictures`: (N, 3, 64, 64) in 0..1. `learn`: whether gradients reach the vision tower.
+    """
+    start = int((packed.ids[0] == model.config.image_token_id).nonzero()[0])
+    with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
+        pixels = ((pictures - MEAN) / STD).to(model.dtype)
+        out = model.model.vision_tower(pixel_values=pixels, output_hidden_states=True)
+        hidden = out.hidden_states[model.config.vision_feature_layer][:, 1:]
+    image = model.model.multi_modal_projector(hidden)
+    embedded = model.get_input_embeddings()(packed.ids)
+    embedded = torch.cat([embedded[:, :start], image, embedded[:, start + PATCHES :]], 1)
+    lowest = torch.finfo(embedded.dtype).min
+    mask = torch.zeros(packed.mask.shape, dtype=embedded.dtype).masked_fill(~packed.mask, lowest)
+    out = model.model.language_model(
+        inputs_embeds=embedded, attention_mask=mask, position_ids=packed.positions, use_cache=False
+    )
+    logits: Tensor = model.lm_head(out.last_hidden_state[:, start + PATCHES - 1 : -1])
+    return logits.float()
+
+
+def _targets(model: LlavaForConditionalGeneration, packed: Packed) -> Tensor:
+    start = int((packed.ids[0] == model.config.image_token_id).nonzero()[0])
+    return packed.labels[:, start + PATCHES :]
+
+
+def train_llava(
+    tower: CLIPVisionModelWithProjection,
+    gallery: Gallery,
+    photos: Tensor,
+    tokenizer: Tokenizer,
+    concepts: Sequence[int],
+    folder: Path,
+    settings: LlavaSettings,
+    *,
+    easy: EasyVqa | None = None,
+    held_out: tuple[Tensor, list[list[Asked]]] | None = None,
+    minutes: float | None = None,
+    resume: bool = True,
+) -> tuple[LlavaForConditionalGeneration, bool]:
+    """Train (or go on training) the answerer; deterministic from the seed.
+
+    Returns it and whether its last step was taken.
+    """
+    own = dressed(tokenizer, "llava", LENGTH)
+    model = make_llava(tower, own, settings)
+    towers = list(model.model.vision_tower.parameters())
+    mine = {id(p) for p in towers}
+    rest = [p for p in model.parameters() if id(p) not in mine]
+    optimiser = MasterAdamW([(rest, 1.0), (towers, settings.tower_rate)], lr=settings.lr)
+    state = load_state(folder / "llava.pt") if resume else None
+    step = 0
+    if state is not None:
+        optimiser.load_state_dict(state["optimiser"])
+        step = state["step"]
+    progress = Progress(folder, "llava", settings.steps, minutes)
+
+    def save() -> None:
+        save_state(folder / "llava.pt", {"step": step, "optimiser": optimiser.state_dict()})
+
+    while step < settings.steps and not progress.over:
+        rng = np.random.default_rng([settings.seed, step, 21])
+        count = settings.batch - (settings.easy_vqa if easy is not None else 0)
+        scenes = sample_scenes(
+            gallery, count, concepts=concepts, seed=step + 1_000_000, single=settings.single
+        )
+        strength = min(0.9, 0.3 + step / settings.steps)
+        pictures = render_scenes(
+            gallery, scenes, chance=chance_for(settings.seed, step, 22), strength=strength,
+            photos=photos,
+        )  # fmt: skip
+        asked = [questions(gallery, s, rng, concepts)[: settings.asked] for s in scenes]
+        if easy is not None:
+            more_pictures, more_asked = easy.sample(rng, settings.easy_vqa, settings.asked)
+            pictures, asked = torch.cat([pictures, more_pictures]), asked + more_asked
+        packed = pack(own, asked)
+        learn = step >= settings.unlock * settings.steps
+        logits = answer_logits(model, packed, pictures, learn=learn)
+        loss = F.cross_entropy(
+            logits.flatten(0, 1), _targets(model, packed).flatten(), ignore_index=-100
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step(rate(step, settings.steps, warmup=100))
+        step += 1
+        progress.add(settings.batch, loss=float(loss.detach()))
+        if step % 50 == 0 or step == settings.steps:
+            more: dict[str, float] = {}
+            if step % settings.evaluate_every == 0 or step == settings.steps:
+                save()
+                if held_out is not None:
+                    more |= by_kind(exact(model, own, *held_out))
+                if easy is not None:
+                    more |= by_kind(exact(model, own, *easy.held_out(200)))
+            progress.report(step, **more)
+    save()
+    return model, step >= settings.steps
+
+
+@torch.no_grad()
+def exact(
+    model: LlavaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    pictures: Tensor,
+    asked: list[list[Asked]],
+) -> list[tuple[Asked, bool]]:
+    """Whether each question's greedy answer is exactly right.
+
+    A greedy answer equals the true one if and only if every true token, given those before it, is
+    the likeliest: one forward pass answers all questions.
+    """
+    rows: list[tuple[Asked, bool]] = []
+    for i in range(0, len(pictures), 64):
+        part = asked[i : i + 64]
+        packed = pack(tokenizer, part)
+        logits = answer_logits(model, packed, pictures[i : i + 64])
+        targets = _targets(model, packed)
+        wrong = (logits.argmax(-1) != targets) & (targets != -100)
+        block = (packed.labels == tokenizer.eos_token_id)[:, -targets.shape[1] :].cumsum(1)
+        ended = block - (targets == tokenizer.eos_token_id).long()
+        for r, questions_of_one in enumerate(part):
+            for number, row in enumerate(questions_of_one):
+                rows.append((row, not bool((wrong[r] & (ended[r] == number)).any())))
+    return rows
+
+
+def by_kind(results: list[tuple[Asked, bool]]) -> dict[str, float]:
+    """Share right per kind of question."""
+    kinds: dict[str, list[bool]] = {}
+    for row, right in results:
+        kinds.setdefault(row.kind, []).append(right)
+    return {k: sum(v) / len(v) for k, v in sorted(kinds.items())}
+
+
+def save_llava(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, folder: Path) -> None:
+    """Weights, configs, tokenizer, chat template and processor, as on the Hub."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    images = CLIPImageProcessorPil(
+        size={"height": 64, "width": 64},
+        do_center_crop=False,
+        crop_size={"height": 64, "width": 64},
+        image_mean=[MEAN] * 3,
+        image_std=[STD] * 3,
+    )
+    processor = LlavaProcessor(
+        images,
+        dressed(tokenizer, "llava", LENGTH),
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    )
+    processor.save_pretrained(folder)

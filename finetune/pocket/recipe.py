@@ -1,0 +1,220 @@
+"""The whole recipe: settings, the world loaded once, and one method per model.
+
+`python -m finetune pocket …` and the tests both come in here. Knows the order (CLIP, then BLIP
+and LLaVA on its tower) and the folders; the models' own files know the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import yaml
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
+
+from finetune.pocket import blip as blip_recipe
+from finetune.pocket import clip, clip_text
+from finetune.pocket import llava as llava_recipe
+from finetune.pocket.drawings import MAIN_GROUPS, Gallery, load_gallery
+from finetune.pocket.easy_vqa import EasyVqa
+from finetune.pocket.evaluate import HeldOut, load_held_out
+from finetune.pocket.talk import Asked, questions
+from finetune.pocket.teacher import Targets, precompute
+from finetune.pocket.text import train_tokenizer
+from finetune.pocket.world import Scene, chance_for, render_scenes, sample_scenes
+
+__all__ = ["Recipe", "SettingsError", "WorldSettings", "held_out_questions", "held_out_scenes"]
+
+_T = TypeVar("_T")
+
+
+class SettingsError(ValueError):
+    """A settings file has keys that nobody reads; the message lists all of them."""
+
+
+@dataclass(frozen=True)
+class WorldSettings:
+    """What the world is made of (settings.yaml, `world`)."""
+
+    styles: tuple[str, ...] = ("noto", "twemoji")
+    held_out_style: str = "fluent_3d"
+    """Never trained on; every held-out result is measured on it."""
+    groups: tuple[str, ...] = (*MAIN_GROUPS, "smileys & emotion")
+    tokens: int = 3072
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """How the teacher is asked (settings.yaml, `teacher`)."""
+
+    views: int = 8
+    processes: int = 2
+
+
+def _build(kind: type[_T], values: Mapping[str, Any] | None, where: str, bad: list[str]) -> _T:
+    values = dict(values or {})
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    bad += [f"{where}.{k}" for k in values if k not in known]
+    clean = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
+    return kind(**clean)
+
+
+def held_out_scenes(
+    data: Path, world: WorldSettings, count: int, *, single: float = 0.5
+) -> tuple[Gallery, list[Scene]]:
+    """Scenes of drawings in the held-out style only, always the same ones."""
+    gallery = load_gallery(
+        data, styles=(world.held_out_style,), groups=world.groups, garments_per_class=3
+    )
+    concepts = [i for i in gallery.of_kind("drawing") if gallery.concepts[i].group in MAIN_GROUPS]
+    return gallery, sample_scenes(gallery, count, concepts=concepts, seed=990, single=single)
+
+
+def held_out_questions(
+    data: Path, world: WorldSettings, count: int
+) -> tuple[Tensor, list[list[Asked]]]:
+    """Pictures of held-out scenes with every question that can be asked about them."""
+    gallery, scenes = held_out_scenes(data, world, count, single=0.4)
+    concepts = [i for i in gallery.of_kind("drawing") if gallery.concepts[i].group in MAIN_GROUPS]
+    rng = np.random.default_rng(991)
+    asked = [questions(gallery, s, rng, concepts) for s in scenes]
+    return render_scenes(gallery, scenes, chance=chance_for(992), strength=0.0), asked
+
+
+@dataclass
+class Recipe:
+    """Folders and settings of one training; `train` runs or continues one model."""
+
+    data: Path
+    run: Path
+    out: Path
+    teacher_folder: Path
+    world: WorldSettings
+    teacher: TeacherSettings
+    vision: clip.VisionSettings
+    text: clip_text.TextSettings
+    blip: blip_recipe.BlipSettings
+    llava: llava_recipe.LlavaSettings
+
+    @classmethod
+    def open(
+        cls, *, data: Path, run: Path, out: Path, teacher: Path, settings: Path | None = None
+    ) -> Recipe:
+        """Read settings (the shipped ones if None); raises `SettingsError` on unknown keys."""
+        path = settings or Path(__file__).with_name("settings.yaml")
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        bad = [k for k in raw if k not in ("world", "teacher", "clip", "blip", "llava")]
+        both = raw.get("clip") or {}
+        bad += [f"clip.{k}" for k in both if k not in ("vision", "text")]
+        recipe = cls(
+            data, run, out, teacher,
+            _build(WorldSettings, raw.get("world"), "world", bad),
+            _build(TeacherSettings, raw.get("teacher"), "teacher", bad),
+            _build(clip.VisionSettings, both.get("vision"), "clip.vision", bad),
+            _build(clip_text.TextSettings, both.get("text"), "clip.text", bad),
+            _build(blip_recipe.BlipSettings, raw.get("blip"), "blip", bad),
+            _build(llava_recipe.LlavaSettings, raw.get("llava"), "llava", bad),
+        )  # fmt: skip
+        if bad:
+            raise SettingsError(f"{path}: nobody reads these keys: {', '.join(bad)}")
+        return recipe
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """Every sprite of the styles of training."""
+        return load_gallery(self.data, styles=self.world.styles, groups=self.world.groups)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """The teacher's features, computed at the first use and kept in the run folder."""
+        return precompute(
+            self.gallery, self.data, self.teacher_folder, self.run / "teacher",
+            views=self.teacher.views, processes=self.teacher.processes,
+            width=self.vision.projection, seed=self.world.seed,
+        )  # fmt: skip
+
+    @cached_property
+    def photos(self) -> Tensor:
+        """Photos for backgrounds, uint8 (N, 3, 64, 64)."""
+        return torch.from_numpy(self.targets.photos)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Trained once from the world's text, then read back."""
+        path = self.run / "tokenizer.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = train_tokenizer(self.gallery, size=self.world.tokens, seed=self.world.seed)
+            made.save(str(path))
+        return Tokenizer.from_file(str(path))
+
+    @cached_property
+    def concepts(self) -> list[int]:
+        """Drawings that scenes are made of."""
+        gallery = self.gallery
+        return [i for i in gallery.of_kind("drawing") if gallery.concepts[i].group in MAIN_GROUPS]
+
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """Single drawings of the held-out style."""
+        return load_held_out(
+            self.data, style=self.world.held_out_style, groups=self.world.groups,
+            taught=self.world.styles,
+        )  # fmt: skip
+
+    def tower(self) -> CLIPVisionModelWithProjection:
+        """The finished CLIP's vision tower."""
+        tower = CLIPVisionModelWithProjection.from_pretrained(
+            self.out / "clip", local_files_only=True
+        )
+        tower.set_attn_implementation("eager")
+        return tower.bfloat16()
+
+    def train(self, name: str, *, minutes: float | None = None, resume: bool = True) -> bool:
+        """Train one model as far as `minutes` allow; True once it is finished and saved."""
+        steps = {"clip": self._clip, "blip": self._blip, "llava": self._llava}
+        return steps[name](minutes, resume)
+
+    def _clip(self, minutes: float | None, resume: bool) -> bool:
+        folder = self.run / "clip"
+        tower, directions, done = clip.train_vision(
+            self.gallery, self.targets, folder, self.vision, held_out=self.held_out,
+            data=self.data, minutes=minutes, resume=resume,
+        )  # fmt: skip
+        if not done:
+            return False
+        model = clip_text.train_text(
+            tower, directions, self.gallery, self.photos, self.tokenizer, folder, self.text,
+            held_out=self.held_out, resume=resume,
+        )  # fmt: skip
+        clip_text.save_clip(model, self.tokenizer, self.gallery, self.out / "clip")
+        return True
+
+    def _blip(self, minutes: float | None, resume: bool) -> bool:
+        model, done = blip_recipe.train_blip(
+            self.tower(), self.gallery, self.photos, self.tokenizer, self.concepts,
+            self.run / "blip", self.blip,
+            held_out=held_out_scenes(self.data, self.world, 300), minutes=minutes, resume=resume,
+        )  # fmt: skip
+        blip_recipe.save_blip(model, self.tokenizer, self.out / "blip")
+        return done
+
+    def _llava(self, minutes: float | None, resume: bool) -> bool:
+        easy = self.data / "easy_vqa"
+        model, done = llava_recipe.train_llava(
+            self.tower(), self.gallery, self.photos, self.tokenizer, self.concepts,
+            self.run / "llava", self.llava,
+            easy=EasyVqa(easy) if easy.exists() else None,
+            held_out=held_out_questions(self.data, self.world, 300),
+            minutes=minutes, resume=resume,
+        )  # fmt: skip
+        llava_recipe.save_llava(model, self.tokenizer, self.out / "llava")
+        return done

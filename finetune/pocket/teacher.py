@@ -1,0 +1,233 @@
+"""The teacher: features of many views, computed once and kept on disk for distillation.
+
+The default teacher is a MobileNetV2 (ImageNet) in TFLite form; any object with the method
+`features(pictures) -> (N, D)` can stand in. Knows nothing about the student.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from finetune.pocket.drawings import Gallery
+
+__all__ = ["HELD_OUT_PHOTOS", "Targets", "TfliteTeacher", "photo_files", "precompute"]
+
+HELD_OUT_PHOTOS = (
+    "accordion", "anchor", "bonsai", "brontosaurus", "butterfly", "chair", "crab", "elephant",
+    "euphonium", "helicopter", "kangaroo", "lamp", "lotus", "nautilus", "pizza", "scissors",
+    "soccer_ball", "starfish", "sunflower", "watch",
+)  # fmt: skip
+"""Classes of caltech101 never trained on: they measure one-shot recognition of photos."""
+
+VIEW = 64
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the teacher said.
+
+    `mean` (D,): mean feature, subtracted everywhere. `basis` (D, E): principal directions.
+    `drawings` (sprites, E): mean over views of each sprite, unit length. `photos` uint8
+    (N, 3, 64, 64) and their unit features `photo_features` (N, E).
+    """
+
+    mean: npt.NDArray[np.float32]
+    basis: npt.NDArray[np.float32]
+    drawings: npt.NDArray[np.float32]
+    photos: npt.NDArray[np.uint8]
+    photo_features: npt.NDArray[np.float32]
+
+
+class TfliteTeacher:
+    """A quantised TFLite image classifier used for the layer before its logits.
+
+    Takes pictures uint8 (H, W, 3), gives float32 (N, 1280). Needs `ai-edge-litert`.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        path = next(folder.glob("*.tflite"))
+        self._net = Interpreter(
+            str(path), num_threads=threads, experimental_preserve_all_tensors=True
+        )
+        self._net.allocate_tensors()
+        self._input = self._net.get_input_details()[0]["index"]
+        pooled = next(
+            t for t in self._net.get_tensor_details() if tuple(t["shape"]) == (1, 1, 1, 1280)
+        )
+        self._output = pooled["index"]
+        self._scale, self._zero = pooled["quantization"]
+
+    def features(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        """Features before the classifier, not centred, (N, 1280)."""
+        rows = []
+        for picture in pictures:
+            big = Image.fromarray(picture).resize((224, 224), Image.Resampling.BILINEAR)
+            self._net.set_tensor(self._input, np.asarray(big)[None])
+            self._net.invoke()
+            raw = self._net.get_tensor(self._output).reshape(-1).astype(np.float32)
+            rows.append((raw - self._zero) * self._scale)
+        return np.stack(rows)
+
+
+def photo_files(data: Path) -> list[tuple[str, int]]:
+    """(path or `zip::member`, views to take) for every photo that may be trained on."""
+    rows: list[tuple[str, int]] = []
+    for path in sorted((data / "caltech101").glob("*/*.jpg")):
+        if path.parent.name not in HELD_OUT_PHOTOS:
+            rows.append((str(path), 14))
+    rows += [(str(p), 40) for p in sorted((data / "coco128" / "images").rglob("*.jpg"))]
+    archive = data / "cifar10" / "train_1000_per_class.zip"
+    if archive.exists():
+        with zipfile.ZipFile(archive) as z:
+            rows += [(f"{archive}::{n}", 1) for n in sorted(z.namelist()) if n.endswith(".jpg")]
+    return rows
+
+
+@cache
+def _archive(path: str) -> zipfile.ZipFile:
+    """An open archive; reading its index again for every picture would take most of the time."""
+    return zipfile.ZipFile(path)
+
+
+def _open(name: str) -> Image.Image:
+    if "::" in name:
+        archive, member = name.split("::")
+        return Image.open(io.BytesIO(_archive(archive).read(member))).convert("RGB")
+    return Image.open(name).convert("RGB")
+
+
+def _photo_view(picture: Image.Image, chance: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """A random crop, half the time mirrored, 128 x 128 at most (small pictures stay small)."""
+    width, height = picture.size
+    share = float(chance.uniform(0.35, 1.0)) ** 0.5
+    w, h = int(width * share), int(height * share * float(chance.uniform(0.85, 1.15)))
+    h = min(h, height)
+    x, y = int(chance.integers(0, width - w + 1)), int(chance.integers(0, height - h + 1))
+    view = picture.crop((x, y, x + w, y + h)).resize((128, 128), Image.Resampling.BICUBIC)
+    if chance.random() < 0.5:
+        view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.asarray(view)
+
+
+def _drawing_view(
+    sprite: npt.NDArray[np.uint8], first: bool, chance: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """A drawing on a plain background, turned and scaled a little; the first one untouched."""
+    picture = Image.fromarray(np.ascontiguousarray(sprite.transpose(1, 2, 0)))
+    colour = tuple(int(v) for v in chance.integers(90, 256, 3))
+    if first or chance.random() < 0.6:
+        colour = (255, 255, 255)
+    side = 96
+    canvas = Image.new("RGBA", (side, side), (*colour, 255))
+    size = 90 if first else int(chance.integers(56, 100))
+    angle = 0.0 if first else float(chance.uniform(-18, 18))
+    turned = picture.resize((size, size), Image.Resampling.BICUBIC).rotate(
+        angle, Image.Resampling.BICUBIC
+    )
+    if not first and chance.random() < 0.4:
+        turned = turned.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    slack = side - size
+    x, y = (int(chance.integers(min(0, slack), max(0, slack) + 1)) for _ in range(2))
+    visible = turned.crop((max(0, -x), max(0, -y), size, size))
+    canvas.alpha_composite(visible, (max(0, x), max(0, y)))
+    return np.asarray(canvas.convert("RGB"))
+
+
+def _shard(
+    job: tuple[int, int, Path, Path, npt.NDArray[np.uint8], list[tuple[str, int]], int, int],
+) -> None:
+    """One process: every `parts`-th sprite and photo, written to one file when complete."""
+    part, parts, teacher_folder, out, sprites, photos, views, seed = job
+    os.nice(10)
+    target = out / f"part-{part}.npz"
+    if target.exists():
+        return
+    chance = np.random.default_rng([seed, part])
+    teacher = TfliteTeacher(teacher_folder)
+    ids, drawn = [], []
+    for index in range(part, len(sprites), parts):
+        pictures = [_drawing_view(sprites[index], v == 0, chance) for v in range(views)]
+        ids.append(index)
+        drawn.append(teacher.features(pictures))
+    small, features = [], []
+    for name, count in photos[part::parts]:
+        picture = _open(name)
+        for _ in range(count):
+            view = _photo_view(picture, chance)
+            features.append(teacher.features([view])[0].astype(np.float16))
+            reduced = Image.fromarray(view).resize((VIEW, VIEW), Image.Resampling.BICUBIC)
+            small.append(np.asarray(reduced).transpose(2, 0, 1))
+    temporary = out / f"part-{part}.tmp.npz"
+    np.savez(
+        temporary,
+        ids=np.array(ids),
+        drawings=np.array(drawn, np.float16),
+        photos=np.array(small, np.uint8),
+        photo_features=np.array(features),
+    )
+    temporary.replace(target)
+
+
+def precompute(
+    gallery: Gallery,
+    data: Path,
+    teacher: Path,
+    out: Path,
+    *,
+    views: int = 8,
+    width: int = 256,
+    processes: int = 2,
+    seed: int = 0,
+) -> Targets:
+    """The teacher's targets for a gallery and for the photos below `data`; kept in `out`.
+
+    Only drawings are shown to the teacher (shapes, garments and characters are named by rule).
+    Features are centred, reduced to `width` principal directions and normalised: cosines stay.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    shown = [i for i, c in enumerate(gallery.concept_of) if gallery.concepts[c].kind == "drawing"]
+    photos = photo_files(data)
+    jobs = [
+        (p, processes, teacher, out, gallery.sprites[shown], photos, views, seed)
+        for p in range(processes)
+    ]
+    if not all((out / f"part-{p}.npz").exists() for p in range(processes)):
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            pool.map(_shard, jobs, chunksize=1)
+    parts = [np.load(out / f"part-{p}.npz") for p in range(processes)]
+    order = np.argsort(np.concatenate([p["ids"] for p in parts]))
+    drawn = np.concatenate([p["drawings"] for p in parts])[order].astype(np.float32)
+    small = np.concatenate([p["photos"] for p in parts])
+    features = np.concatenate([p["photo_features"] for p in parts]).astype(np.float32)
+    mean = (drawn.reshape(-1, drawn.shape[-1]).mean(0) + features.mean(0)) / 2
+    sample = np.concatenate([drawn.reshape(-1, drawn.shape[-1]), features]) - mean
+    sample /= np.linalg.norm(sample, axis=1, keepdims=True)
+    values, vectors = np.linalg.eigh(sample.T @ sample)
+    basis = np.ascontiguousarray(vectors[:, np.argsort(-values)[:width]]).astype(np.float32)
+
+    def reduced(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        rows = (rows - mean) / np.linalg.norm(rows - mean, axis=-1, keepdims=True)
+        projected = rows @ basis
+        unit: npt.NDArray[np.float32] = projected / np.linalg.norm(
+            projected, axis=-1, keepdims=True
+        )
+        return unit
+
+    per_sprite = reduced(drawn).mean(1)
+    per_sprite /= np.linalg.norm(per_sprite, axis=1, keepdims=True)
+    drawings = np.zeros((len(gallery.sprites), width), np.float32)
+    drawings[shown] = per_sprite
+    return Targets(mean, basis, drawings, small, reduced(features))

@@ -1,0 +1,185 @@
+"""What the three recipes share: the optimiser, the schedule, checkpoints and the progress line.
+
+Knows nothing about models or data. Weights are bfloat16 for speed on CPUs with AMX; the optimiser
+keeps the float32 truth.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Courtesy", "MasterAdamW", "Progress", "load_state", "rate", "save_state"]
+
+
+class MasterAdamW:
+    """AdamW on float32 copies of parameters that compute in another type.
+
+    `groups`: (parameters, factor on the learning rate). Decay applies to matrices only.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[tuple[Iterable[nn.Parameter], float]],
+        *,
+        lr: float,
+        decay: float = 0.05,
+        betas: tuple[float, float] = (0.9, 0.98),
+    ) -> None:
+        self._pairs: list[tuple[nn.Parameter, Tensor]] = []
+        rows: list[dict[str, Any]] = []
+        for parameters, factor in groups:
+            split: dict[float, list[Tensor]] = {decay: [], 0.0: []}
+            for p in parameters:
+                if not p.requires_grad:
+                    continue
+                master = p.detach().float().clone()
+                self._pairs.append((p, master))
+                split[decay if p.ndim > 1 else 0.0].append(master)
+            rows += [
+                {"params": v, "weight_decay": k, "factor": factor} for k, v in split.items() if v
+            ]
+        self._inner = torch.optim.AdamW(rows, lr=lr, betas=betas, eps=1e-7)
+        self.lr = lr
+
+    def step(self, share: float, clip: float = 1.0) -> float:
+        """One step at `share` of the base rate; returns the gradient norm before clipping."""
+        for p, master in self._pairs:
+            master.grad = None if p.grad is None else p.grad.float()
+            p.grad = None
+        masters = [m for _, m in self._pairs if m.grad is not None]
+        norm = float(torch.nn.utils.clip_grad_norm_(masters, clip))
+        for group in self._inner.param_groups:
+            group["lr"] = self.lr * share * group["factor"]
+        if math.isfinite(norm):
+            self._inner.step()
+            with torch.no_grad():
+                for p, master in self._pairs:
+                    p.copy_(master)
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        """Masters and moments."""
+        return {"masters": [m for _, m in self._pairs], "inner": self._inner.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        with torch.no_grad():
+            for (p, master), saved in zip(self._pairs, state["masters"], strict=True):
+                master.copy_(saved)
+                p.copy_(saved)
+        self._inner.load_state_dict(state["inner"])
+
+
+def rate(step: int, steps: int, *, warmup: int = 150, floor: float = 0.04) -> float:
+    """Share of the base learning rate: linear warm-up, then half a cosine down to `floor`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint to a temporary name, then rename: a kill leaves the old one whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def load_state(path: Path) -> dict[str, Any] | None:
+    """A checkpoint written by `save_state`, or None where there is none."""
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    return state
+
+
+class Courtesy:
+    """Takes one thread while others use the machine, and all threads while it is free.
+
+    Two threads that wait for each other come nearly to a stop when one of them has to share its
+    core with a process of higher priority; one thread then gets twenty times further. Sums differ
+    in their last bits between thread counts. Reads /proc/stat; without it, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._most = torch.get_num_threads()
+        self._last = self._read()
+
+    @staticmethod
+    def _read() -> tuple[float, float, float] | None:
+        try:
+            fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]
+        except OSError:
+            return None
+        ticks = [int(f) for f in fields]
+        busy = sum(ticks) - ticks[3] - ticks[4]
+        return (time.monotonic(), busy / os.sysconf("SC_CLK_TCK"), time.process_time())
+
+    def adjust(self) -> int:
+        """Choose the number of threads from what others used since the last call."""
+        now = self._read()
+        if now is None or self._last is None or now[0] - self._last[0] < 2:
+            return torch.get_num_threads()
+        wall, busy, own = (a - b for a, b in zip(now, self._last, strict=True))
+        self._last = now
+        free = (os.cpu_count() or 1) - (busy - own) / wall
+        threads = max(1, min(self._most, int(free + 0.4)))
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+        return threads
+
+
+class Progress:
+    """One live line on a terminal, one line a report elsewhere, and `metrics.jsonl` beside it."""
+
+    def __init__(self, folder: Path, name: str, steps: int, minutes: float | None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / "metrics.jsonl"
+        self._name, self._steps = name, steps
+        self._start = time.monotonic()
+        self._limit = None if minutes is None else minutes * 60
+        self._seen = 0
+        self._courtesy = Courtesy()
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since this process began to train."""
+        return time.monotonic() - self._start
+
+    @property
+    def over(self) -> bool:
+        """Whether the time allowed is used up."""
+        return self._limit is not None and self.seconds > self._limit
+
+    def add(self, pictures: int, **losses: float) -> None:
+        """Count a step of `pictures` with its losses."""
+        self._seen += pictures
+        self._courtesy.adjust()
+        self._count += 1
+        for key, value in losses.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value
+
+    def report(self, step: int, **more: float) -> None:
+        """Print and record the means since the last report, and `more` (held-out results)."""
+        row = {k: v / max(1, self._count) for k, v in self._sums.items()} | more
+        speed = self._seen / max(self.seconds, 1e-6)
+        text = " ".join(f"{k} {v:.3f}" for k, v in row.items())
+        line = f"{self._name} {step}/{self._steps} {speed:.0f}/s {self.seconds / 60:.1f} min {text}"
+        end = "\r" if sys.stdout.isatty() and not more else "\n"
+        print(line, end=end, flush=True)  # noqa: T201 - this is the command line's progress line
+        with self._file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps({"step": step, "seconds": round(self.seconds, 1), **row}) + "\n")
+        self._sums, self._count = {}, 0

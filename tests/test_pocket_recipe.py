@@ -1,0 +1,321 @@
+"""The recipe trains, goes on where it was stopped, and supervises the right tokens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from tokenizers import Tokenizer
+
+from finetune.pocket.blip import BlipSettings, caption_batch, train_blip
+from finetune.pocket.clip import VisionSettings, make_tower, train_vision
+from finetune.pocket.convert import convert_tower
+from finetune.pocket.drawings import Gallery, load_gallery
+from finetune.pocket.evaluate import episodes, interval
+from finetune.pocket.llava import LlavaSettings, answer_logits, exact, make_llava, train_llava
+from finetune.pocket.prompt import PATCHES, pack
+from finetune.pocket.recipe import Recipe, SettingsError
+from finetune.pocket.talk import Asked
+from finetune.pocket.teacher import Targets
+from finetune.pocket.text import CHAT_TEMPLATE, dressed, train_tokenizer
+from finetune.pocket.training import MasterAdamW, rate
+from tests.test_pocket_world import make_drawings
+
+SHIPPED = Path(__file__).parents[1] / "tools" / "models" / "pocket"
+TINY = VisionSettings(
+    steps=6, drawings=12, photos=4, others=0, layers=1, width=64, heads=1, projection=16,
+    evaluate_every=3, lr=3e-3,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums differ in their last bits between thread counts: exact comparisons need one count."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    return load_gallery(make_drawings(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(gallery: Gallery) -> Tokenizer:
+    return train_tokenizer(gallery, size=700)
+
+
+@pytest.fixture(scope="module")
+def targets(gallery: Gallery) -> Targets:
+    rng = np.random.default_rng(0)
+
+    def unit(n: int) -> np.ndarray:
+        rows = rng.normal(size=(n, 16)).astype(np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    drawings = np.zeros((len(gallery.sprites), 16), np.float32)
+    shown = [i for i, c in enumerate(gallery.concept_of) if gallery.concepts[c].kind == "drawing"]
+    drawings[shown] = unit(len(shown))
+    photos = rng.integers(0, 256, (8, 3, 64, 64), dtype=np.uint8)
+    return Targets(
+        np.zeros(1, np.float32), np.zeros((1, 16), np.float32), drawings, photos, unit(8)
+    )
+
+
+class _Interrupts:
+    """Stands where the held-out set stands and stops the training, as Ctrl-C would."""
+
+    def one_shot(self, *_: object, **__: object) -> tuple[int, int]:
+        raise KeyboardInterrupt
+
+
+def test_resuming_gives_the_state_of_an_uninterrupted_run(
+    gallery: Gallery, targets: Targets, tmp_path: Path
+) -> None:
+    whole, directions, done = train_vision(gallery, targets, tmp_path / "whole", TINY)
+    assert done
+    with pytest.raises(KeyboardInterrupt):
+        train_vision(
+            gallery, targets, tmp_path / "parts", TINY,
+            held_out=_Interrupts(),  # type: ignore[arg-type]
+        )  # fmt: skip
+    state = torch.load(tmp_path / "parts" / "vision.pt", weights_only=True)
+    assert state["step"] == 3
+    resumed, again, done = train_vision(gallery, targets, tmp_path / "parts", TINY)
+    assert done
+    torch.testing.assert_close(again, directions)
+    for (name, one), two in zip(
+        whole.state_dict().items(), resumed.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, two), name
+
+
+def test_a_tiny_training_lowers_the_loss(
+    gallery: Gallery, targets: Targets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = VisionSettings(**{**TINY.__dict__, "steps": 60, "evaluate_every": 100})
+    train_vision(gallery, targets, tmp_path, settings)
+    lines = [line for line in capsys.readouterr().out.splitlines() if " loss " in line]
+    first, last = (float(line.split(" loss ")[1].split()[0]) for line in (lines[0], lines[-1]))
+    assert last < 0.85 * first
+
+
+def test_no_time_means_no_step_and_not_finished(
+    gallery: Gallery, targets: Targets, tmp_path: Path
+) -> None:
+    *_, done = train_vision(gallery, targets, tmp_path, TINY, minutes=-1)
+    assert not done
+
+
+def test_captions_supervise_caption_tokens_only(tokenizer: Tokenizer) -> None:
+    own = dressed(tokenizer, "blip", 40)
+    ids, mask, labels = caption_batch(own, ["a red apple", "two apples and a blue box"])
+    assert labels[0, 0] == -100 and ids[0, 0] == own.bos_token_id
+    for row in range(2):
+        kept = labels[row] != -100
+        text = own.decode(ids[row][kept], skip_special_tokens=False)
+        assert text in ("a red apple</s>", "two apples and a blue box</s>")
+    assert (labels[mask == 0] == -100).all()
+
+
+def test_answers_alone_are_supervised_and_questions_do_not_see_each_other(
+    tokenizer: Tokenizer,
+) -> None:
+    own = dressed(tokenizer, "llava", 256)
+    asked = [Asked("what is this?", "apple", "what"), Asked("how many boxes are there?", "2", "c")]
+    packed = pack(own, [asked, asked[:1]])
+    supervised = packed.labels[0][packed.labels[0] != -100]
+    assert own.decode(supervised) == "apple</s> 2</s>"
+    # The first question ends at the first supervised `</s>`; the second begins behind it.
+    ids = packed.ids[0].tolist()
+    second = ids.index(own.eos_token_id) + 1
+    prefix = ids.index(4) + PATCHES
+    assert own.decode(ids[second : second + 3]) == "how many boxes"
+    assert int(packed.positions[0, second]) == prefix == int(packed.positions[0, prefix])
+    assert not packed.mask[0, 0, second:, prefix:second].any()
+    assert packed.mask[0, 0, second:, :prefix].all()
+    assert not packed.mask[0, 0, : second - 1, second:].any()
+
+
+def test_packed_questions_are_answered_as_the_model_answers_one(tokenizer: Tokenizer) -> None:
+    own = dressed(tokenizer, "llava", 256)
+    settings = LlavaSettings(layers=1, width=64, heads=1)
+    model = make_llava(make_tower(TINY), own, settings).float().eval()
+    picture = torch.rand(1, 3, 64, 64)
+    question = "is there a leaf?"
+    prompt = f"USER: {'<image>' * PATCHES}\n{question} ASSISTANT:"
+    ids = own(prompt, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        alone = model(input_ids=ids, pixel_values=(picture - 0.5) / 0.25).logits[0, -1]
+        before = Asked("what is this?", "box", "what")
+        packed = pack(own, [[before, Asked(question, "no", "exists")]])
+        logits = answer_logits(model, packed, picture)
+    supervised = (packed.labels[0, -logits.shape[1] :] != -100).nonzero()[:, 0]
+    first_of_second = int(supervised[-2])
+    torch.testing.assert_close(logits[0, first_of_second], alone, atol=1e-4, rtol=1e-4)
+    greedy = own.decode([int(alone.argmax())])
+    if len(own(greedy, add_special_tokens=False)["input_ids"]) == 1:
+        asked = [[before, Asked(question, f"{greedy} leaf", "exists")]]
+        assert not exact(model, own, picture, asked)[1][1] or greedy == "leaf"
+
+
+def test_the_chat_template_writes_llavas_prompt(tokenizer: Tokenizer) -> None:
+    own = dressed(tokenizer, "llava", 256)
+    own.chat_template = CHAT_TEMPLATE
+    chat = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}
+    ]
+    text = own.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    assert text == "USER: <image>\nWhat is this? ASSISTANT:"
+
+
+def test_blip_and_llava_learn(
+    gallery: Gallery, tokenizer: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tower = make_tower(TINY)
+    photos = torch.zeros(0, 3, 64, 64, dtype=torch.uint8)
+    concepts = gallery.of_kind("drawing")
+    small = {"layers": 1, "width": 64, "heads": 1, "lr": 4e-3}
+    before = {n: p.clone() for n, p in tower.named_parameters()}
+    _, done = train_blip(
+        tower, gallery, photos, tokenizer, concepts, tmp_path,
+        BlipSettings(tower_steps=2, steps=98, batch=16, **small),  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert done
+    _, done = train_llava(
+        tower, gallery, photos, tokenizer, concepts, tmp_path,
+        LlavaSettings(steps=100, batch=12, **small),  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert done
+    out = capsys.readouterr().out.splitlines()
+    for name in ("blip", "llava"):
+        losses = [float(x.split(" loss ")[1].split()[0]) for x in out if x.startswith(name)]
+        assert losses[-1] < 0.7 * losses[0], (name, losses)
+    for n, p in tower.named_parameters():
+        assert torch.equal(p, before[n]), f"{n}: the CLIP tower itself must not move"
+
+
+def test_the_converted_tower_says_nearly_what_clip_says() -> None:
+    from finetune.pocket.blip import make_blip
+
+    tower = make_tower(VisionSettings(layers=2, width=64, heads=1, projection=16))
+    with torch.no_grad():
+        for p in tower.vision_model.pre_layrnorm.parameters():
+            p.add_(0.1 * torch.randn(p.shape))
+    model = make_blip(tower, 100, BlipSettings(layers=1, width=64, heads=1)).float()
+    convert_tower(tower, model.vision_model)
+    tower = tower.float()
+    pictures = (torch.nn.functional.avg_pool2d(torch.rand(8, 3, 64, 64), 9, 1, 4) - 0.5) / 0.25
+    with torch.no_grad():
+        hidden = tower.vision_model(pixel_values=pictures).last_hidden_state
+        wanted = tower.vision_model.post_layernorm(hidden)
+        got = model.vision_model(pixel_values=pictures).last_hidden_state
+    assert torch.nn.functional.cosine_similarity(wanted, got, dim=-1).mean() > 0.9
+
+
+def test_the_optimiser_keeps_small_steps_that_bfloat16_would_lose() -> None:
+    weight = torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
+    optimiser = MasterAdamW([([weight], 1.0)], lr=1e-4, decay=0.0)
+    for _ in range(60):
+        weight.grad = torch.ones_like(weight)
+        optimiser.step(1.0)
+    assert float(weight[0].detach()) == pytest.approx(1 - 60 * 1e-4, abs=4e-3)
+    assert float(weight[0].detach()) < 1
+
+
+def test_rate_warms_up_and_falls_to_its_floor() -> None:
+    shares = [rate(s, 1000, warmup=100) for s in range(1000)]
+    assert max(shares) == pytest.approx(1.0) and shares.index(max(shares)) in (99, 100)
+    assert shares[-1] == pytest.approx(0.04, abs=1e-3)
+
+
+def test_episodes_and_intervals() -> None:
+    rows = np.eye(6, dtype=np.float32)
+    labels = np.arange(6)
+    assert episodes(rows, labels, rows.copy(), labels, ways=5, count=50) == (50, 50)
+    low, high = interval(50, 100)
+    assert low == pytest.approx(0.404, abs=1e-3) and high == pytest.approx(0.596, abs=1e-3)
+
+
+def test_settings_with_unknown_keys_are_refused_all_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("clip:\n  vision:\n    stepz: 3\nblip:\n  bach: 1\nfoo: {}\n", "utf-8")
+    with pytest.raises(SettingsError) as problem:
+        Recipe.open(data=tmp_path, run=tmp_path, out=tmp_path, teacher=tmp_path, settings=path)
+    for key in ("clip.vision.stepz", "blip.bach", "foo"):
+        assert key in str(problem.value)
+    shipped = Recipe.open(data=tmp_path, run=tmp_path, out=tmp_path, teacher=tmp_path)
+    assert "fluent_3d" not in shipped.world.styles
+
+
+def test_help_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom finetune.cli import app\n"
+        "r = CliRunner().invoke(app, ['pocket', '--help'])\n"
+        "assert r.exit_code == 0, r.output\n"
+        "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def _red_circle() -> Image.Image:
+    picture = Image.new("RGB", (128, 128), "white")
+    ImageDraw.Draw(picture).ellipse((20, 20, 108, 108), fill=(214, 40, 40))
+    return picture
+
+
+def test_shipped_clip_names_a_shape() -> None:
+    from transformers import CLIPModel, CLIPProcessor
+
+    model = CLIPModel.from_pretrained(SHIPPED / "clip", local_files_only=True).float().eval()
+    processor = CLIPProcessor.from_pretrained(SHIPPED / "clip", local_files_only=True)
+    names = ["a circle", "a dog", "a guitar", "a house"]
+    batch = processor(text=names, images=_red_circle(), padding=True, return_tensors="pt")
+    assert int(model(**batch).logits_per_image.argmax()) == 0
+    assert float(model.logit_scale.exp()) <= 100
+
+
+def test_shipped_blip_captions_a_shape() -> None:
+    from transformers import BlipForConditionalGeneration, BlipProcessor
+
+    folder = SHIPPED / "blip"
+    model = BlipForConditionalGeneration.from_pretrained(folder, local_files_only=True).eval()
+    processor = BlipProcessor.from_pretrained(folder, local_files_only=True)
+    batch = processor(images=_red_circle(), return_tensors="pt").to(model.dtype)
+    said = processor.decode(model.generate(**batch, max_new_tokens=16)[0], skip_special_tokens=True)
+    assert "circle" in said and said == said.strip()
+
+
+def test_shipped_llava_answers_about_a_shape() -> None:
+    from transformers import LlavaForConditionalGeneration, LlavaProcessor
+
+    folder = SHIPPED / "llava"
+    model = LlavaForConditionalGeneration.from_pretrained(folder, local_files_only=True).eval()
+    processor = LlavaProcessor.from_pretrained(folder, local_files_only=True)
+
+    def ask(question: str) -> str:
+        content = [{"type": "image", "image": _red_circle()}, {"type": "text", "text": question}]
+        batch = processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True,
+            return_dict=True, return_tensors="pt",
+        ).to(model.dtype)  # fmt: skip
+        made = model.generate(**batch, max_new_tokens=8)
+        text = processor.decode(made[0, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        return str(text)
+
+    assert ask("What color is this?") == "red"
+    assert ask("Is there a circle?") == "yes"
+
+
+def test_shipped_weights_are_small_and_safe() -> None:
+    files = [p for p in SHIPPED.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) <= 40 * 2**20
+    assert not [p for p in files if p.suffix in (".bin", ".pt", ".pkl")]
