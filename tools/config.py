@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tools.errors import SettingsError
 
-__all__ = ["PROFILES", "Config", "ModelChoice", "Profile", "ProfileName", "load_config"]
+__all__ = ["PROFILES", "Config", "ModelChoice", "Profile", "ProfileName", "explain", "load_config"]
 
 ProfileName = Literal["auto", "pocket", "small", "full"]
 

@@ -137,7 +137,7 @@ def _from_file(file: IO[bytes], name: str | None) -> Photo:
 def _data_uri(uri: str) -> bytes:
     match = _DATA_URI.match(uri)
     if not match:
-        raise PhotoError("The data: URI holds no base64 picture: send data:image/png;base64,…")
+        raise PhotoError("The data: URI holds no base64 picture: send data:image/png;base64 and the picture.")
     try:
         return base64.b64decode(match["body"], validate=True)
     except (binascii.Error, ValueError) as exc:
@@ -159,6 +159,8 @@ def _decode(data: bytes, name: str) -> Photo:
         raise PhotoError(f"{name} has too many pixels: send one of at most 40 megapixels.") from exc
     except UnidentifiedImageError as exc:
         raise PhotoError(_not_a_picture(data, name)) from exc
+    except OSError as exc:  # a header that ends too early
+        raise PhotoError(_damaged(name)) from exc
 
 
 def _checked(image: Image.Image, name: str) -> Photo:
@@ -183,9 +185,7 @@ def _checked(image: Image.Image, name: str) -> Photo:
         image.load()
         upright = ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError, EOFError, TypeError, ZeroDivisionError) as exc:
-        raise PhotoError(
-            f"{name} is damaged or cut off: it could not be decoded; send it again."
-        ) from exc
+        raise PhotoError(_damaged(name)) from exc
     rgb = _to_rgb(upright)
     if max(rgb.size) > STORED_SIDE:
         rgb.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.LANCZOS)
@@ -209,6 +209,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     # Through bytes: convert() and copy() carry EXIF and text chunks along in `info`.
     rgb = image.convert("RGB")
     return Image.frombytes("RGB", rgb.size, rgb.tobytes())
+
+
+def _damaged(name: str) -> str:
+    return f"{name} is damaged or cut off: it could not be decoded; send it again."
 
 
 def _too_many_bytes(name: str, size: int) -> str:

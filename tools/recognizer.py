@@ -148,6 +148,11 @@ class Recognizer:
         alone = Recognizer([Sample("a", "a", a)], self._background)
         return 1.0 - alone.recognise(b).unknown
 
+    def known_score(self, vector: NDArray[np.floating]) -> float:
+        """s, the uncalibrated score of *known*, for a unit vector (d,); needs one label."""
+        scores = self.scores(self._project([vector])[0])
+        return float(logsumexp(scores) - np.log(len(scores)))
+
     def scores(self, query: Array) -> Array:
         """(K,) log-likelihood ratios of the labels over *never shown*, for a projected query."""
         psi = 1.0 + self._psi

@@ -22,7 +22,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from assistant.router.deciding import Action, Context, decide
+from assistant.router.actions import Action, Context
+from assistant.router.deciding import decide
 from tools.artifacts import Change, Recognition
 
 __all__ = ["Router"]

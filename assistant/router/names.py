@@ -24,7 +24,7 @@ _NOT_A_NAME = re.compile(
     r"by|under|over|behind|near|beside|between|getting|going|being|becoming|still|already|never|"
     r"always|mine|yours|ours|working|broken|done|enough|all|both|up|down|here|there|now|then|"
     r"again|also|it|this|me|you|i|we|us|as|like|supposed|fun|funny|your turn|my turn|"
-    r"(?:my|your|the) (?:favou?rite|same|one|first|second|third|last|next|best|worst|end|point|"
+    r"same|(?:my|your|the) (?:favou?rite|same|one|first|second|third|last|next|best|worst|end|point|"
     r"problem|question|picture|photo|image|case|opposite|answer|way|reason))\b.*"
     r"|(?:great|good|bad|nice|cool|awesome|fine|wrong|right|correct|incorrect|true|false|ok|okay|"
     r"amazing|beautiful|ugly|cute|interesting|boring|wonderful|fantastic|terrible|horrible|easy|"
@@ -60,8 +60,7 @@ def name_in(slot: str, labels: Sequence[str], *, plural: bool = False) -> str | 
     elif (mine := _MY.fullmatch(text)) is not None:
         text = mine["name"]
     text = text.strip(_QUOTES + " ").rstrip(".!,;:?")
-    bare = _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
-    bare = bare.strip(_QUOTES + " ")
+    bare = _ARTICLE.sub("", f"{text} ", count=1).strip(_QUOTES + " ")
     known = find_known(bare, labels)
     if known is not None:
         return known

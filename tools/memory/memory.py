@@ -4,32 +4,25 @@ Knows nothing of sentences or recognition. A change is an event in the journal f
 follows, and is brought in line with the journal whenever the two differ.
 """
 
-import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.errors import MemoryFailed, ToolError, UnknownLabel
+from tools.errors import ToolError, UnknownLabel
 from tools.images import Photo
 from tools.memory.journal import Journal
 from tools.memory.labels import clean_name, name_key
+from tools.memory.mirror import Mirror, OpenIndex
 from tools.memory.photos import PhotoStore
 from tools.memory.state import Event, Exemplar, Kind, Label, State, StateBuilder, fold, last_change
 from tools.models.roles import Embedder
 
-if TYPE_CHECKING:
-    from tools.memory.index import ExemplarIndex
-
 __all__ = ["Match", "Memory", "Taught"]
-
-log = logging.getLogger(__name__)
-OpenIndex = Callable[[str, str, int], "ExemplarIndex"]
-_EMBED_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -59,11 +52,8 @@ class Memory:
         self.workspace = workspace
         self.photos = photos
         self._journal = journal
-        self._open_index = open_index
         self._lock = RLock()
-        self._indexes: dict[str, ExemplarIndex] = {}
-        self._indexed: dict[str, dict[str, bool]] = {}  # embedder id → exemplar id → positive
-        self._vectors: dict[str, dict[str, NDArray[np.float32]]] = {}  # → photo id → (d,)
+        self._mirror = Mirror(workspace, photos, open_index)
         self._events: list[Event] = []
         self._builder = StateBuilder()
         self._state = State()
@@ -200,16 +190,14 @@ class Memory:
     def vectors(self, embedder: Embedder) -> dict[str, NDArray[np.float32]]:
         """Photo id → unit vector (d,) for every exemplar, after bringing the index in line."""
         with self._lock:
-            self._sync(embedder)
-            known = self._vectors[embedder.id]
-            return {e.photo_id: known[e.photo_id] for e in self._state.exemplars.values()}
+            return self._mirror.vectors(self._state, embedder)
 
     def remember_vector(
         self, embedder: Embedder, photo_id: str, vector: NDArray[np.float32]
     ) -> None:
         """Offer a vector that was computed anyway, so that it is not computed again."""
         with self._lock:
-            self._vectors.setdefault(embedder.id, {}).setdefault(photo_id, vector)
+            self._mirror.remember(embedder, photo_id, vector)
 
     def search(
         self,
@@ -220,77 +208,18 @@ class Memory:
     ) -> list[Match]:
         """The ``k`` exemplars nearest to ``vector``, best first."""
         with self._lock:
-            index = self._sync(embedder)
+            found = self._mirror.search(self._state, embedder, vector, k, label_id)
             by_id = {e.id: e for e in self._state.exemplars.values()}
-            found = index.query(vector, k, label_id)
             return [Match(by_id[i], similarity) for i, similarity in found if i in by_id]
 
     def rebuild(self, embedder: Embedder) -> int:
         """Make the index anew from the photos; returns how many exemplars it holds."""
         with self._lock:
-            self._index(embedder).clear()
-            self._indexed[embedder.id] = {}
-            self._vectors[embedder.id] = {}
-            return self._sync(embedder).count()
+            return self._mirror.rebuild(self._state, embedder)
 
     def close(self) -> None:
         """Release the database."""
         self._journal.close()
-
-    def _index(self, embedder: Embedder) -> "ExemplarIndex":
-        if embedder.id not in self._indexes:
-            index = self._open_index(self.workspace, embedder.id, embedder.dimension)
-            rows = index.rows()
-            self._indexes[embedder.id] = index
-            self._indexed[embedder.id] = {r.id: r.positive for r in rows}
-            cache = self._vectors.setdefault(embedder.id, {})
-            cache.update({r.photo_id: r.vector for r in rows})
-        return self._indexes[embedder.id]
-
-    def _sync(self, embedder: Embedder, rebuilt: bool = False) -> "ExemplarIndex":
-        """Reconcile: after this the index holds exactly the exemplars of the state."""
-        from tools.memory.index import Row
-
-        index = self._index(embedder)
-        indexed = self._indexed[embedder.id]
-        wanted = {e.id: e for e in self._state.exemplars.values()}
-        missing = [e for e in wanted.values() if indexed.get(e.id) is not e.positive]
-        extra = [i for i in indexed if i not in wanted]
-        if missing:
-            cache = self._embedded(embedder, missing)
-            rows = [
-                Row(e.id, e.photo_id, e.label_id, e.positive, cache[e.photo_id]) for e in missing
-            ]
-            index.upsert(rows)
-            indexed.update({e.id: e.positive for e in missing})
-        if extra:
-            index.delete(extra)
-            for i in extra:
-                del indexed[i]
-        if (missing or extra) and index.count() != len(wanted):
-            if rebuilt:
-                raise MemoryFailed(
-                    f"The index of workspace {self.workspace} does not keep what is written to it: "
-                    "stop Imprint, delete the chroma folder beside the memory, and start again."
-                )
-            log.warning("index of %s is out of line with the journal: rebuilding", self.workspace)
-            index.clear()
-            indexed.clear()
-            return self._sync(embedder, rebuilt=True)
-        return index
-
-    def _embedded(
-        self, embedder: Embedder, exemplars: Sequence[Exemplar]
-    ) -> dict[str, NDArray[np.float32]]:
-        cache = self._vectors.setdefault(embedder.id, {})
-        todo = list(dict.fromkeys(e.photo_id for e in exemplars if e.photo_id not in cache))
-        for start in range(0, len(todo), _EMBED_BATCH):
-            part = todo[start : start + _EMBED_BATCH]
-            vectors = embedder.embed_photos([self.photos.get(i) for i in part])
-            cache.update(zip(part, vectors, strict=True))
-            if len(todo) > _EMBED_BATCH:
-                log.info("indexing %d of %d pictures", start + len(part), len(todo))
-        return cache
 
     # --- the journal ---------------------------------------------------------------------------
 

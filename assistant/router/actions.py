@@ -1,0 +1,33 @@
+"""What the router decides with and what it decides: context in, actions out.
+
+Knows nothing of words.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tools.artifacts import Recognition
+
+__all__ = ["Action", "Context"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the router knows beside the words of the message."""
+
+    labels: tuple[str, ...] = ()
+    turn_photos: tuple[int, ...] = ()
+    photo_count: int = 0
+    asked: bool = False
+    """The last reply asked what something is."""
+    recognised: Recognition | None = None
+    """The recognition that is still open for agreement or contradiction."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A tool to call, or (without a tool) something to say."""
+
+    tool: str = ""
+    args: dict[str, Any] | None = None
+    text: str = ""
