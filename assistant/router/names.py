@@ -60,7 +60,8 @@ def name_in(slot: str, labels: Sequence[str], *, plural: bool = False) -> str | 
     elif (mine := _MY.fullmatch(text)) is not None:
         text = mine["name"]
     text = text.strip(_QUOTES + " ").rstrip(".!,;:?")
-    bare = _ARTICLE.sub("", f"{text} ", count=1).strip(_QUOTES + " ")
+    article = _ARTICLE.match(f"{text} ")  # with a space, so that an article alone is no name
+    bare = text[article.end() :].strip(_QUOTES + " ") if article else text
     known = find_known(bare, labels)
     if known is not None:
         return known
