@@ -53,6 +53,11 @@ class Conversation:
         return len(self._transcript.album)
 
     @property
+    def photo_ids(self) -> tuple[str, ...]:
+        """The ids of the conversation's photos, by number - 1."""
+        return tuple(self._transcript.album)
+
+    @property
     def recall(self) -> Recall:
         """The workspace's memory and recognizer."""
         return self._recall

@@ -74,9 +74,13 @@ class Transcript:
         self._write()
 
     def rewind(self, index: int) -> Turn:
-        """Drop the turn of that index (0 is the first) and all after it; returns it."""
+        """Drop the turn of that index (0 is the first) and all after it; returns it.
+
+        Their photos go too, so that a message said again has its old photo numbers.
+        """
         dropped = self.turns[index]
         del self.turns[index:]
+        del self.album[max((n for t in self.turns for n in t.photos), default=0) :]
         self._write()
         return dropped
 

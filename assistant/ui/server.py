@@ -1,0 +1,103 @@
+"""Serves the page: on which address, with which limits, and the models waking meanwhile.
+
+Knows nothing of what the page shows.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from assistant.build import Imprint
+from assistant.ui.environment import prepare
+from assistant.ui.waking import Waking
+from tools.errors import SettingsError
+from tools.images import MAX_BYTES
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+__all__ = ["Served", "serve"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running page."""
+
+    url: str
+    page: "gr.Blocks"
+    waking: Waking
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.page.close(verbose=False)
+
+
+def serve(
+    imprint: Imprint,
+    *,
+    prevent_thread_lock: bool = False,
+    warm: bool = True,
+    quiet: bool = False,
+) -> Served:
+    """Start the page of ``imprint`` and print its address.
+
+    Blocks until Ctrl-C unless ``prevent_thread_lock``. ``warm`` loads the models meanwhile,
+    ``quiet`` prints nothing. Raises :class:`SettingsError` when the port is taken.
+    """
+    prepare()
+    import gradio  # noqa: F401  # whole, before another thread imports torch: their imports overlap
+
+    from assistant.ui.page import build_page
+
+    waking = Waking(imprint.warm_up) if warm else Waking.awake()
+    if warm:
+        waking.start()
+    page = build_page(imprint, waking=waking)
+    url = _launch(page, imprint)
+    if not quiet:
+        sys.stdout.write(f"{imprint.models.describe()}\nImprint is at {url} (Ctrl-C stops it)\n")
+        sys.stdout.flush()
+    if not prevent_thread_lock:
+        page.block_thread()
+    return Served(url, page, waking)
+
+
+def _launch(page: "gr.Blocks", imprint: Imprint) -> str:
+    from starlette.middleware import Middleware
+
+    from assistant.ui.guard import NoFetching
+    from assistant.ui.page import style, theme
+
+    settings = imprint.settings
+    options: dict[str, Any] = {
+        "theme": theme(),
+        "css": style(),
+        "footer_links": [],
+        "app_kwargs": {"middleware": [Middleware(NoFetching)]},
+    }
+    try:
+        _, url, _ = page.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            inbrowser=False,
+            show_error=False,
+            allowed_paths=[],
+            blocked_paths=[str(imprint.config.home)],
+            max_file_size=MAX_BYTES,
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            strict_cors=True,
+            **options,
+        )
+    except OSError as exc:
+        raise SettingsError(
+            f"The page can't be served on {settings.host}:{settings.port or 7860}: {exc} "
+            "Choose another with --port (IMPRINT_PORT) or --host (IMPRINT_HOST)."
+        ) from exc
+    return url

@@ -1,0 +1,54 @@
+"""What a tool does, in the user's words: the titles of the steps above an answer.
+
+Knows nothing of how tools work; a tool without words here is shown by its name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["title_of"]
+
+# While it runs, and when it is done. Names in braces are arguments; a title that needs one that
+# is not there falls back to the plainer line below it.
+_TITLES: dict[str, list[tuple[str, str]]] = {
+    "classify_image": [
+        ("Checking whether it is {labels}", "Checked whether it is {labels}"),
+        ("Looking what it is", "Looked what it is"),
+    ],
+    "caption_image": [("Describing the picture", "Described the picture")],
+    "answer_question": [("Looking for the answer", "Looked for the answer")],
+    "find_similar": [
+        ("Searching what I know for “{query}”", "Searched what I know for “{query}”"),
+        ("Searching what I know", "Searched what I know"),
+    ],
+    "compare_images": [("Comparing the pictures", "Compared the pictures")],
+    "teach_label": [("Learning “{label}”", "Learned “{label}”")],
+    "correct_label": [("Correcting to “{label}”", "Corrected to “{label}”")],
+    "reject_label": [
+        ("Noting that it is not “{label}”", "Noted that it is not “{label}”"),
+        ("Noting that this was wrong", "Noted that this was wrong"),
+    ],
+    "rename_label": [("Renaming “{label}” to “{new}”", "Renamed “{label}” to “{new}”")],
+    "merge_labels": [("Merging “{label}” into “{into}”", "Merged “{label}” into “{into}”")],
+    "forget_label": [("Forgetting “{label}”", "Forgot “{label}”")],
+    "undo": [("Taking the last change back", "Took the last change back")],
+    "list_labels": [("Going through what I know", "Went through what I know")],
+    "explain_answer": [("Gathering the reasons", "Gathered the reasons")],
+}
+_LONGEST = 60
+
+
+def title_of(name: str, args: Mapping[str, Any], *, done: bool) -> str:
+    """The title of a call of tool ``name``; plain text."""
+    words = {k: _short(v) for k, v in args.items() if v}
+    for running, finished in _TITLES.get(name, []):
+        try:
+            return (finished if done else running).format_map(words)
+        except KeyError:
+            continue
+    return name.replace("_", " ")
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
