@@ -137,7 +137,9 @@ def _from_file(file: IO[bytes], name: str | None) -> Photo:
 def _data_uri(uri: str) -> bytes:
     match = _DATA_URI.match(uri)
     if not match:
-        raise PhotoError("The data: URI holds no base64 picture: send data:image/png;base64 and the picture.")
+        raise PhotoError(
+            "The data: URI holds no base64 picture: send data:image/png;base64 and the picture."
+        )
     try:
         return base64.b64decode(match["body"], validate=True)
     except (binascii.Error, ValueError) as exc:
