@@ -110,6 +110,7 @@ def _chat() -> gr.Chatbot:
         feedback_options=None,
         buttons=["copy"],
         layout="bubble",
+        group_consecutive_messages=False,  # in a group gradio edits no text beside a picture
         placeholder=_WELCOME,
         examples=[
             {"display_text": e.title, "text": e.text, "icon": str(e.path)}

@@ -3,6 +3,7 @@
 Knows nothing of what the page shows.
 """
 
+import asyncio
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,19 +48,24 @@ def serve(
     prepare()
     import gradio  # noqa: F401  # whole, before another thread imports torch: their imports overlap
 
-    from assistant.ui.page import build_page
-
     waking = Waking(imprint.warm_up) if warm else Waking.awake()
     if warm:
         waking.start()
-    page = build_page(imprint, waking=waking)
-    url = _launch(page, imprint)
+    page, url = asyncio.run(_start(imprint, waking))
     if not quiet:
         sys.stdout.write(f"{imprint.models.describe()}\nImprint is at {url} (Ctrl-C stops it)\n")
         sys.stdout.flush()
     if not prevent_thread_lock:
         page.block_thread()
     return Served(url, page, waking)
+
+
+async def _start(imprint: Imprint, waking: Waking) -> "tuple[gr.Blocks, str]":
+    # In a running loop: where none runs, gradio makes one for each of its locks and closes none.
+    from assistant.ui.page import build_page
+
+    page = build_page(imprint, waking=waking)
+    return page, _launch(page, imprint)
 
 
 def _launch(page: "gr.Blocks", imprint: Imprint) -> str:

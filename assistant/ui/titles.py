@@ -13,7 +13,7 @@ __all__ = ["title_of"]
 _TITLES: dict[str, list[tuple[str, str]]] = {
     "classify_image": [
         ("Checking whether it is {labels}", "Checked whether it is {labels}"),
-        ("Looking what it is", "Looked what it is"),
+        ("Looking at the picture", "Looked at the picture"),
     ],
     "caption_image": [("Describing the picture", "Described the picture")],
     "answer_question": [("Looking for the answer", "Looked for the answer")],

@@ -103,12 +103,10 @@ def chat_view(
 def _said(
     text: str, numbers: Sequence[int], album: Sequence[str], picture: Picture
 ) -> list[gr.ChatMessage]:
-    # The text stands first because gradio's editor reads the first block of a bubble; the style
-    # sheet shows the pictures above it.
-    content: list[Any] = [plain(text)] if text else []
     shown = [(n, album[n - 1]) for n in numbers if 1 <= n <= len(album)]
-    if shown:
-        content.append(_html(photo_strip(shown, picture)))
+    content: list[Any] = [_html(photo_strip(shown, picture))] if shown else []
+    if text:
+        content.append(plain(text))
     return [gr.ChatMessage(role="user", content=content or [" "])]
 
 
@@ -130,11 +128,9 @@ def _answer(turn: Turn, picture: Picture, options: Sequence[str]) -> list[gr.Cha
 
 def _unfinished(progress: Progress) -> list[gr.ChatMessage]:
     messages = [_step(step) for step in progress.steps]
-    if progress.running is not None:
-        title = title_of(progress.running.name, progress.running.args, done=False)
+    doing = progress.running and title_of(progress.running.name, progress.running.args, done=False)
+    if title := ". ".join(x for x in (doing, progress.waiting) if x):
         messages.append(_thought(title, "", status="pending"))
-    elif progress.waiting:
-        messages.append(_thought(progress.waiting, "", status="pending"))
     if progress.tokens:
         messages.append(gr.ChatMessage(role="assistant", content=plain(progress.tokens)))
     return messages
