@@ -1,16 +1,20 @@
 """The files of a model folder as the Hub's repositories and the Hub's cache have them.
 
-Knows nothing of what the models are.
+Knows nothing of what the models are. Also: an ear for what transformers says about them.
 """
 
 import hashlib
 import json
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 
-__all__ = ["COMMIT", "as_older_repositories", "in_hub_cache"]
+__all__ = ["COMMIT", "as_older_repositories", "in_hub_cache", "transformers_silent"]
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -19,7 +23,8 @@ def as_older_repositories(folder: Path) -> Path:
     """Rewrite ``folder`` as the well-known repositories have it; returns it.
 
     The picture processor in a file of its own, CLIP's under its first name and with sizes as
-    plain numbers, the chat template in JSON, and LLaVA's tower one level deeper.
+    plain numbers, the chat template in JSON, LLaVA's tower one level deeper, a buffer among
+    CLIP's weights that is gone by now, and somebody's taste in sampling.
     """
     path = folder / "processor_config.json"
     processor = json.loads(path.read_text())
@@ -40,11 +45,17 @@ def as_older_repositories(folder: Path) -> Path:
         (folder / "chat_template.json").write_text(text)
         template.unlink()
     weights = folder / "model.safetensors"
-    renamed = {
+    tensors = {
         name.replace("vision_tower.", "vision_tower.vision_model."): value
         for name, value in load_file(weights).items()
     }
-    save_file(renamed, weights, metadata={"format": "pt"})
+    if "text_model.embeddings.position_embedding.weight" in tensors:
+        tensors["text_model.embeddings.position_ids"] = torch.arange(16)[None]
+    save_file(tensors, weights, metadata={"format": "pt"})
+    generation = folder / "generation_config.json"
+    if generation.is_file():
+        asked = {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "max_length": 20}
+        generation.write_text(json.dumps(json.loads(generation.read_text()) | asked))
     return folder
 
 
@@ -72,3 +83,18 @@ def in_hub_cache(
     tree = {"format_version": 1, "files": listing}
     (root / "trees" / f"{commit}.json").write_text(json.dumps(tree))
     return snapshot
+
+
+@contextmanager
+def transformers_silent() -> Iterator[None]:
+    """Fails when transformers has advice or warnings for the user of what runs inside."""
+    said: list[str] = []
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("transformers")
+    logger.addHandler(listener)
+    try:
+        yield
+    finally:
+        logger.removeHandler(listener)
+    assert not said

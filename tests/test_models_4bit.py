@@ -1,5 +1,9 @@
 """4-bit NF4 on a CPU: the language model is quantized, and nothing else."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.tiny_models import built, photo
@@ -57,3 +61,34 @@ def test_layers_that_do_not_fit_the_packed_format_still_run() -> None:
     """PaliGemma's single key/value head is 16 wide here; the packed CPU format needs 32."""
     answerer = load_answerer(locate(ModelChoice(str(built("paligemma")))), quantize=True)
     assert isinstance(answerer.answer(photo(1), "what is this?"), str)
+
+
+FOREIGN_KERNEL = """
+import sys
+from pathlib import Path
+from tests.tiny_models import built, photo
+from tools.config import load_config
+from tools.models import open_models
+
+Path(sys.argv[1], "kernels.py").write_text(
+    "import pathlib; pathlib.Path(__file__).with_suffix('.ran').touch(); get_kernel = None"
+)
+sys.path.insert(0, sys.argv[1])
+config = load_config(profile="pocket", answerer=str(built("llava")), quantize=True)
+open_models(config).answerer.answer(photo(1), "what is this?")
+assert "bitsandbytes" in sys.modules and "kernels" not in sys.modules
+"""
+
+
+def test_no_kernel_is_fetched_from_the_hub(tmp_path: Path) -> None:
+    """bitsandbytes would, at import, where the package ``kernels`` is installed."""
+    done = subprocess.run(
+        [sys.executable, "-c", FOREIGN_KERNEL, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "kernel" not in done.stderr
+    assert not (tmp_path / "kernels.ran").exists()

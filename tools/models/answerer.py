@@ -107,9 +107,7 @@ class TransformersAnswerer:
                 return_tensors="pt",
             )
         prompt = self._bare_prompt(question)
-        inputs = self._processor(images=[image], text=[prompt], return_tensors="pt")
-        inputs.pop("labels", None)  # PaliGemma's processor adds them, for training
-        return inputs
+        return self._processor(images=[image], text=[prompt], return_tensors="pt")
 
     def _bare_prompt(self, question: str) -> str:
         """What models without a chat template were trained on."""

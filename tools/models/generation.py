@@ -34,9 +34,6 @@ def greedy(model: Any) -> None:
         config.num_beams = 1
         config.temperature = config.top_p = config.top_k = None
         config.max_length = config.min_length = None
-        if config.pad_token_id is None:
-            end = config.eos_token_id
-            config.pad_token_id = end[0] if isinstance(end, list) else end
 
 
 def generate_text(
