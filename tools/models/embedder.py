@@ -39,17 +39,13 @@ _Item = TypeVar("_Item")
 def load_embedder(located: Located, hardware: Hardware | None = None) -> "TransformersEmbedder":
     """The embedder in ``located``. Raises :class:`ModelFailed`."""
     # Asked of the class: a wrong model may be fourteen gigabytes.
-    model_class = getattr(transformers, str(MODEL_MAPPING_NAMES.get(located.model_type)), None)
+    model_class: Any = getattr(transformers, str(MODEL_MAPPING_NAMES.get(located.model_type)), None)
     embeds = hasattr(model_class, "get_image_features") and hasattr(
         model_class, "get_text_features"
     )
     if not embeds or located.architecture not in ("", model_class.__name__):
         raise wrong_role(located, "embedder", "a CLIP, SigLIP or SigLIP 2 model")
-    hardware = hardware or choose_hardware()
-    if hardware.dtype == "bfloat16":
-        # bfloat16 keeps two digits of a vector, float16 three, at the same size.
-        hardware = Hardware(hardware.device, "float16", "float16: three digits in a vector")
-    model = load_model(located, AutoModel, hardware)
+    model = load_model(located, AutoModel, (hardware or choose_hardware()).for_vectors())
     return TransformersEmbedder(located, model, load_processor(located))
 
 

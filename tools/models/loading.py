@@ -41,6 +41,7 @@ def load_model(
     ``auto_class`` is a transformers class with ``from_pretrained``; ``quantize`` loads the
     linear layers of its language model in 4-bit NF4. Raises :class:`ModelFailed`.
     """
+    hardware = hardware.for_size(sum(path.stat().st_size for path in located.weights))
     keywords: dict[str, Any] = {
         **_OFFLINE,
         "dtype": hardware.torch_dtype,
