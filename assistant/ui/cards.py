@@ -118,7 +118,7 @@ def _change(change: Change, picture: Picture) -> str:
         return ""
     shots = "".join(
         _figure(picture(i, _SMALL), "", f"picture of {change.label}")
-        for i in change.photo_ids[:_EVIDENCE]
+        for i in list(dict.fromkeys(change.photo_ids))[:_EVIDENCE]
     )
     note = ""
     if change.action in ("taught", "known", "corrected"):

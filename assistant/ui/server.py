@@ -5,6 +5,7 @@ Knows nothing of what the page shows.
 
 import asyncio
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ def serve(
     waking = Waking(imprint.warm_up) if warm else Waking.awake()
     if warm:
         waking.start()
-    page, url = asyncio.run(_start(imprint, waking))
+    with ThreadPoolExecutor(1) as aside:  # whoever calls may have a loop running, as notebooks do
+        page, url = aside.submit(lambda: asyncio.run(_start(imprint, waking))).result()
     if not quiet:
         sys.stdout.write(f"{imprint.models.describe()}\nImprint is at {url} (Ctrl-C stops it)\n")
         sys.stdout.flush()
