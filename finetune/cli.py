@@ -23,6 +23,7 @@ class PocketModel(StrEnum):
     """What `finetune pocket` trains."""
 
     clip = "clip"
+    background = "background"
     blip = "blip"
     llava = "llava"
     all = "all"
@@ -54,7 +55,7 @@ def pocket(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last state in --run.")] = True,
 ) -> None:
-    """Train the pocket models from scratch: CLIP first, then BLIP and LLaVA on its tower."""
+    """Train the pocket models from scratch: CLIP, its statistics, then BLIP and LLaVA on it."""
     if not data.is_dir():
         raise typer.BadParameter(f"{data} is not a folder", param_hint="--data")
     from finetune.pocket.recipe import Recipe, SettingsError
@@ -66,7 +67,7 @@ def pocket(
     except SettingsError as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(2) from problem
-    wanted = ("clip", "blip", "llava") if model is PocketModel.all else (model.value,)
+    wanted = ("clip", "background", "blip", "llava") if model is PocketModel.all else (model.value,)
     for name in wanted:
         finished = recipe.train(name, minutes=minutes, resume=resume)
         if not finished:

@@ -31,7 +31,7 @@ def world(seed: int) -> Views:
 
 @pytest.fixture(scope="module")
 def measured():  # type: ignore[no-untyped-def]
-    return measure_background(world(0))
+    return measure_background(world(0), world(0))
 
 
 def test_known_and_unknown_are_told_apart_and_the_limit_holds(measured) -> None:  # type: ignore[no-untyped-def]

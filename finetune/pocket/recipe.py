@@ -6,6 +6,7 @@ and LLaVA on its tower) and the folders; the models' own files know the training
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -31,6 +32,8 @@ from finetune.pocket.text import train_tokenizer
 from finetune.pocket.world import Scene, chance_for, render_scenes, sample_scenes
 
 __all__ = ["Recipe", "SettingsError", "WorldSettings", "held_out_questions", "held_out_scenes"]
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -180,7 +183,12 @@ class Recipe:
 
     def train(self, name: str, *, minutes: float | None = None, resume: bool = True) -> bool:
         """Train one model as far as `minutes` allow; True once it is finished and saved."""
-        steps = {"clip": self._clip, "blip": self._blip, "llava": self._llava}
+        steps = {
+            "clip": self._clip,
+            "background": self._background,
+            "blip": self._blip,
+            "llava": self._llava,
+        }
         return steps[name](minutes, resume)
 
     def _clip(self, minutes: float | None, resume: bool) -> bool:
@@ -196,6 +204,15 @@ class Recipe:
             held_out=self.held_out, resume=resume,
         )  # fmt: skip
         clip_text.save_clip(model, self.tokenizer, self.gallery, self.out / "clip")
+        return True
+
+    def _background(self, minutes: float | None, resume: bool) -> bool:
+        """Minutes, and nothing to resume: measured in one go on the finished CLIP."""
+        from finetune.pocket.background import write_background
+
+        styles = (*self.world.styles, self.world.held_out_style)
+        results = write_background(str(self.out / "clip"), self.data, styles=styles)
+        log.info("background: %s", " ".join(f"{k} {v:.3g}" for k, v in results.items()))
         return True
 
     def _blip(self, minutes: float | None, resume: bool) -> bool:
