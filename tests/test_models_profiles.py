@@ -16,12 +16,6 @@ from tools.models import Models, open_models
 SMALL = {"embedder": "clip", "captioner": "blip", "answerer": "idefics3"}
 
 
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PROFILE", "EMBEDDER", "CAPTIONER", "ANSWERER", "QUANTIZE"):
-        monkeypatch.delenv(f"IMPRINT_{name}", raising=False)
-
-
 @pytest.fixture
 def small_cache(tmp_path: Path) -> Path:
     """A Hub cache with tiny models under the names of the profile small."""

@@ -4,6 +4,8 @@
 transformers are imported only then.
 """
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import Any, cast
@@ -22,7 +24,7 @@ def open_models(config: Config, *, hub_cache: Path | None = None) -> "Models":
 
     ``hub_cache`` is the Hugging Face cache to look in (default: the user's).
     """
-    return Models(choose_profile(config, hub_cache=hub_cache), hub_cache=hub_cache)
+    return Models(lambda: choose_profile(config, hub_cache=hub_cache), hub_cache=hub_cache)
 
 
 class Models:
@@ -33,8 +35,8 @@ class Models:
     :class:`tools.errors.ModelFailed`, again at each use until it can be loaded.
     """
 
-    def __init__(self, chosen: Chosen, *, hub_cache: Path | None = None) -> None:
-        self._chosen = chosen
+    def __init__(self, choose: Callable[[], Chosen], *, hub_cache: Path | None = None) -> None:
+        self._choose = choose
         self._hub_cache = hub_cache
         self._loaded: dict[str, Any] = {}
         self._lock = RLock()
@@ -50,10 +52,16 @@ class Models:
         profile: str = "pocket",
     ) -> "Models":
         """Models that are given; a role left out is loaded as ``profile`` says."""
-        models = cls(Chosen(profile, PROFILES[profile], f"profile {profile}: models were given"))
+        chosen = Chosen(profile, PROFILES[profile], f"profile {profile}: models were given")
+        models = cls(lambda: chosen)
         given = {"embedder": embedder, "captioner": captioner, "answerer": answerer}
         models._loaded = {role: model for role, model in given.items() if model is not None}
         return models
+
+    @cached_property
+    def _chosen(self) -> Chosen:
+        # Looked up when first asked: commands that need no model do not wait for the Hub's client.
+        return self._choose()
 
     @property
     def profile(self) -> str:

@@ -132,6 +132,11 @@ def download_command(source: str) -> str:
 
 
 def _cached(repo: str, revision: str | None, hub_cache: Path | None) -> Path | None:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    # On a machine without the model the client itself (0.4 s to import) is not needed.
+    if not (Path(hub_cache or HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}").is_dir():
+        return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
