@@ -98,22 +98,29 @@ def _edges(layer: Tensor) -> Tensor:
     return ((dx.abs() + dy.abs() - 0.10) * 4).clamp(0, 1)
 
 
-def vary_style(layer: Tensor, strength: float, chance: torch.Generator) -> Tensor:
+def vary_style(
+    layer: Tensor, strength: float, chance: torch.Generator, *, keep_colour: Tensor | None = None
+) -> Tensor:
     """Redraw premultiplied layers (N, 4, S, S) in other manners.
 
     Each manner (recolour, grey, flatten, shade, relief, outline, line drawing) hits a random part
     of the batch; `strength` 0..1 scales how often and how much. Strong variation from the first
-    step keeps a fresh tower from learning anything, so callers phase it in.
+    step keeps a fresh tower from learning anything, so callers phase it in. Rows where
+    `keep_colour` (bool, (N,)) holds keep the colour that a sentence may name.
     """
     n = len(layer)
     layer = layer.clone()
     if n == 0 or strength <= 0:
         return layer
+    free = torch.ones(n, dtype=torch.bool) if keep_colour is None else ~keep_colour
     pick = _some(n, 0.7 * strength, chance)
+    pick = pick[free[pick]]
     layer[pick] = _recolour(layer[pick], 0.5 * strength, chance)
     pick = _some(n, 0.12 * strength, chance)  # grey
+    pick = pick[free[pick]]
     layer[pick, :3] = _luminance(layer[pick, :3])
     pick = _some(n, 0.12 * strength, chance)  # flatten
+    pick = pick[free[pick]]
     levels = uniform(len(pick), 2, 5, chance)[:, None, None, None].round()
     alpha = layer[pick, 3:]
     flat = (layer[pick, :3] / alpha.clamp_min(1e-3) * levels).round() / levels
@@ -123,6 +130,7 @@ def vary_style(layer: Tensor, strength: float, chance: torch.Generator) -> Tenso
     pick = _some(n, 0.25 * strength, chance)
     layer[pick] = _outline(layer[pick], chance)
     pick = _some(n, 0.12 * strength, chance)
+    pick = pick[free[pick]]
     layer[pick] = _line_drawing(layer[pick], chance)
     return layer
 

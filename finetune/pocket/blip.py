@@ -57,12 +57,14 @@ class BlipSettings:
     steps: int = 2400
     batch: int = 128
     lr: float = 1.2e-3
-    tower_rate: float = 0.12
+    tower_rate: float = 0.2
     """The tower's learning rate as a factor on the decoder's, once unlocked."""
-    unlock: float = 0.25
+    unlock: float = 0.15
     """Share of the steps after which the tower learns too."""
+    single_first: float = 0.9
+    """Share of scenes with one thing while the tower is locked: it knows single things."""
     single: float = 0.5
-    """Share of scenes with one thing."""
+    """The same, once it is unlocked and can learn to look at several."""
     layers: int = 3
     width: int = 192
     heads: int = 3
@@ -133,9 +135,12 @@ def _caption_loss(
 ) -> Tensor:
     ids, mask, labels = captions
     out = model.text_decoder(input_ids=ids, attention_mask=mask, encoder_hidden_states=tokens)
-    return F.cross_entropy(
-        out.logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100
+    wanted = labels[:, 1:]
+    losses = F.cross_entropy(
+        out.logits[:, :-1].float().transpose(1, 2), wanted, ignore_index=-100, reduction="none"
     )
+    # The mean of every caption counts alike: long lists must not drown the names of single things.
+    return (losses.sum(1) / (wanted != -100).sum(1)).mean()
 
 
 def train_blip(
@@ -188,8 +193,13 @@ def train_blip(
             share = 5 * rate(step, settings.tower_steps, warmup=20)
         else:
             done = step - settings.tower_steps
+            learn = done >= settings.unlock * settings.steps
             scenes = sample_scenes(
-                gallery, settings.batch, concepts=concepts, seed=step, single=settings.single
+                gallery,
+                settings.batch,
+                concepts=concepts,
+                seed=step,
+                single=settings.single if learn else settings.single_first,
             )
             rng = np.random.default_rng([settings.seed, step, 13])
             says = caption_batch(own, [caption(gallery, s, rng) for s in scenes])
@@ -197,7 +207,7 @@ def train_blip(
             pictures = normalise(
                 render_scenes(gallery, scenes, chance=chance, strength=strength, photos=photos)
             )
-            with torch.set_grad_enabled(done >= settings.unlock * settings.steps):
+            with torch.set_grad_enabled(learn):
                 tokens = model.vision_model(pixel_values=pictures).last_hidden_state
             loss = _caption_loss(model, tokens, says)
             share = rate(done, settings.steps, warmup=100)

@@ -34,7 +34,7 @@ MEAN, STD = 0.5, 0.25
 class VisionSettings:
     """Settings of stage `vision` (settings.yaml, `clip.vision`)."""
 
-    steps: int = 1650
+    steps: int = 1450
     """Optimiser steps planned; the learning rate falls to its floor at the end of them."""
     drawings: int = 256
     """Views of drawings a step, in pairs of two styles of one concept."""

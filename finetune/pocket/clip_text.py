@@ -41,13 +41,13 @@ LENGTH = 32
 class TextSettings:
     """Settings of stage `text` (settings.yaml, `clip.text`)."""
 
-    steps: int = 900
+    steps: int = 800
     lr: float = 1e-3
-    views: int = 16
+    views: int = 8
     """Varied views per drawing whose embeddings are cached."""
-    pictures: int = 512
-    """Cached pictures a step."""
-    texts: int = 384
+    names: int = 360
+    """Concepts a step: a name and a cached picture of each, told apart from all the others."""
+    texts: int = 320
     """Names and tags a step pulled towards the mean of what they name."""
     scale: float = 20.0
     """The model's logit scale (exponentiated)."""
@@ -104,8 +104,9 @@ def _cache(
 ) -> tuple[Tensor, Tensor]:
     """Embeddings and concept numbers of clean and varied views of everything that has a name."""
     kinds = ("drawing", "shape", "garment")
+    # Thirty garments of a class are enough, however many the gallery holds.
     sprites = np.array(
-        [s for s, c in enumerate(gallery.concept_of) if gallery.concepts[c].kind in kinds]
+        [s for c in gallery.concepts if c.kind in kinds for s in c.sprites[:30]], np.int64
     )
     rows, labels = [], []
     for view in range(settings.views):
@@ -135,11 +136,10 @@ def train_text(
     own = dressed(tokenizer, "clip", LENGTH)
     model = assemble(tower, len(own), settings)
     kept = [i for i, c in enumerate(gallery.concepts) if c.kind != "character" and c.sprites]
-    position = torch.full((len(gallery.concepts),), -1)
-    position[kept] = torch.arange(len(kept))
     pictures, labels = _cache(tower, gallery, photos, settings)
     means = torch.zeros_like(directions).index_add_(0, labels, pictures)
     goals = F.normalize(F.normalize(means, dim=-1) + F.normalize(directions, dim=-1), dim=-1)
+    shown = {i: (labels == i).nonzero()[:, 0].tolist() for i in kept}
     words: dict[str, list[int]] = {}
     for i in kept:
         for text in [*names_of(gallery, i), *gallery.concepts[i].tags]:
@@ -157,24 +157,22 @@ def train_text(
     while step < settings.steps and not progress.over:
         rng = np.random.default_rng([settings.seed, step, 5])
         chosen = rng.integers(0, len(texts), settings.texts)
-        own_names = [str(rng.choice(names_of(gallery, i)[:4])) for i in kept]
+        few = rng.choice(kept, min(settings.names, len(kept)), replace=False)
+        own_names = [str(rng.choice(names_of(gallery, int(i))[:4])) for i in few]
         asked = own_names + [texts[i] for i in chosen]
         written = [prompts(t, rng)[0] if rng.random() < 0.6 else t for t in asked]
         embedded = text_embeddings(model, own, written)
-        names, others = embedded[: len(kept)], embedded[len(kept) :]
-        batch = torch.from_numpy(rng.integers(0, len(pictures), settings.pictures))
-        z = pictures[batch] + 0.02 * torch.randn(
-            settings.pictures, pictures.shape[1], generator=chance_for(settings.seed, step, 6)
-        )
-        logits = settings.scale * F.normalize(z, dim=-1) @ names.T
-        naming = F.cross_entropy(logits, position[labels[batch]])
+        names, others = embedded[: len(few)], embedded[len(few) :]
+        batch = torch.tensor([int(rng.choice(shown[int(i)])) for i in few])
+        logits = settings.scale * pictures[batch] @ names.T
+        naming = F.cross_entropy(logits, torch.arange(len(few)))
         pull = (1 - (others * text_goals[chosen]).sum(-1)).mean()
-        pull = pull + (1 - (names * goals[kept]).sum(-1)).mean()
+        pull = pull + (1 - (names * goals[few]).sum(-1)).mean()
         loss = naming * 0.5 + 2 * pull
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step(rate(step, settings.steps, warmup=50))
         step += 1
-        progress.add(settings.pictures, naming=float(naming.detach()), pull=float(pull.detach()))
+        progress.add(len(few), naming=float(naming.detach()), pull=float(pull.detach()))
         if step % 50 == 0 or step == settings.steps:
             more = {}
             if held_out is not None and (step % 300 == 0 or step == settings.steps):

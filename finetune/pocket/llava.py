@@ -60,12 +60,14 @@ class LlavaSettings:
     asked: int = 5
     """Questions per picture."""
     lr: float = 1.2e-3
-    tower_rate: float = 0.12
+    tower_rate: float = 0.2
     """The tower's learning rate as a factor on the language model's, once unlocked."""
-    unlock: float = 0.3
+    unlock: float = 0.2
     """Share of the steps after which the tower learns too."""
+    single_first: float = 0.8
+    """Share of scenes with one thing while the tower is locked: it knows single things."""
     single: float = 0.4
-    """Share of scenes with one thing."""
+    """The same, once it is unlocked and can learn to look at several."""
     layers: int = 4
     width: int = 192
     heads: int = 3
@@ -183,10 +185,15 @@ def train_llava(
         save_state(folder / "llava.pt", {"step": step, "optimiser": optimiser.state_dict()})
 
     while step < settings.steps and not progress.over:
+        learn = step >= settings.unlock * settings.steps
         rng = np.random.default_rng([settings.seed, step, 21])
         count = settings.batch - (settings.easy_vqa if easy is not None else 0)
         scenes = sample_scenes(
-            gallery, count, concepts=concepts, seed=step + 1_000_000, single=settings.single
+            gallery,
+            count,
+            concepts=concepts,
+            seed=step + 1_000_000,
+            single=settings.single if learn else settings.single_first,
         )
         strength = min(0.9, 0.3 + step / settings.steps)
         pictures = render_scenes(
@@ -198,7 +205,6 @@ def train_llava(
             more_pictures, more_asked = easy.sample(rng, settings.easy_vqa, settings.asked)
             pictures, asked = torch.cat([pictures, more_pictures]), asked + more_asked
         packed = pack(own, asked)
-        learn = step >= settings.unlock * settings.steps
         logits = answer_logits(model, packed, pictures, learn=learn)
         loss = F.cross_entropy(
             logits.flatten(0, 1), _targets(model, packed).flatten(), ignore_index=-100

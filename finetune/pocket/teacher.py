@@ -1,7 +1,7 @@
 """The teacher: features of many views, computed once and kept on disk for distillation.
 
-The default teacher is a MobileNetV2 (ImageNet) in TFLite form; any object with the method
-`features(pictures) -> (N, D)` can stand in. Knows nothing about the student.
+The teacher is a MobileNetV2 (ImageNet) in TFLite form: what `TfliteTeacher` reads. Knows nothing
+about the student.
 """
 
 from __future__ import annotations
@@ -208,6 +208,12 @@ def precompute(
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
             pool.map(_shard, jobs, chunksize=1)
     parts = [np.load(out / f"part-{p}.npz") for p in range(processes)]
+    asked = sum(len(p["ids"]) for p in parts)
+    if asked != len(shown):
+        raise ValueError(
+            f"{out} holds the teacher's features of {asked} drawings, this world has {len(shown)}: "
+            "remove the folder to compute them again"
+        )
     order = np.argsort(np.concatenate([p["ids"] for p in parts]))
     drawn = np.concatenate([p["drawings"] for p in parts])[order].astype(np.float32)
     small = np.concatenate([p["photos"] for p in parts])

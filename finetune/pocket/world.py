@@ -253,7 +253,6 @@ def render_scenes(
             angle=values("angle") * strength, flip=values("flip") > 0,
         )  # fmt: skip
         coloured = torch.tensor([bool(t.colour) for t in things], dtype=torch.bool)
-        varied = vary_style(layer, 0.5 * strength, chance)
-        layer = torch.where(coloured[:, None, None, None], layer, varied)
+        layer = vary_style(layer, strength, chance, keep_colour=coloured)
         pictures[rows] = over(layer, pictures[rows])
     return finish(pictures.clamp(0, 1), strength, chance)
