@@ -26,6 +26,8 @@ ROLES = {
     "siglip": "embedder",
     "siglip2": "embedder",
     "blip": "captioner",
+    "blip-2": "captioner",
+    "git": "captioner",
     "llava": "answerer",
     "idefics3": "answerer",
     "paligemma": "answerer",

@@ -22,6 +22,14 @@ ANSWERERS = ["llava", "idefics3", "paligemma", "blip-vqa"]
 paligemma_warns = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
+@pytest.mark.parametrize("kind", ["blip", "blip-2", "git"])
+def test_every_kind_of_captioner_streams_and_stops(kind: str) -> None:
+    captioner = load_captioner(locate(ModelChoice(str(built(kind)))))
+    with transformers_silent():
+        assert_streams(lambda **how: captioner.caption(photo(1), **how))
+    assert len({captioner.caption(photo(seed)) for seed in range(4)}) > 1  # it looks
+
+
 @pytest.fixture
 def captioner() -> TransformersCaptioner:
     return load_captioner(locate(ModelChoice(str(built("blip")))))

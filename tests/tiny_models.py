@@ -19,14 +19,7 @@ from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
-from tokenizers import pre_tokenizers
 from transformers import (
-    BertTokenizer,
-    BlipConfig,
-    BlipForConditionalGeneration,
-    BlipForQuestionAnswering,
-    BlipImageProcessorPil,
-    BlipProcessor,
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
@@ -59,12 +52,12 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from tests.tiny_captioners import blip, blip2, blip_vqa, git
+from tests.tiny_parts import HEADS, TEXT, VISION, bytes_vocabulary, sentencepiece_vocabulary
 from tools.images import Photo
 
 __all__ = ["BUILDERS", "build", "built", "photo"]
 
-WORDS = """a an the is this that what how many there are in picture of on red blue green circle
-square cat dog yes no one two three user assistant describe it photo drawing big small and with"""
 LLAVA_TEMPLATE = (
     "{% for m in messages %}USER: {% for c in m['content'] %}"
     "{% if c['type'] == 'image' %}<image>\n{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
@@ -75,14 +68,6 @@ SMOLVLM_TEMPLATE = (
     "{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}{% endfor %}"
     "<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
-TEXT = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "initializer_range": 0.2,
-}
-HEADS = {"num_attention_heads": 4}
-VISION = {**TEXT, **HEADS, "image_size": 32, "patch_size": 8}
 
 
 def photo(seed: int = 0, size: tuple[int, int] = (90, 70)) -> Photo:
@@ -119,22 +104,10 @@ def _home() -> Path:
     return folder
 
 
-def _bytes_vocabulary(specials: list[str], *, end_of_word: str = "") -> dict[str, int]:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = specials + alphabet + [c + end_of_word for c in alphabet if end_of_word]
-    return {token: index for index, token in enumerate(tokens)}
-
-
-def _sentencepiece_vocabulary(specials: list[str]) -> dict[str, int]:
-    tokens = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
-    tokens += [chr(code) for code in range(33, 127)]
-    return {token: index for index, token in enumerate(tokens)}
-
-
 def _clip() -> tuple[Any, Any]:
     specials = ["<|startoftext|>", "<|endoftext|>"]
     tokenizer = CLIPTokenizer(
-        vocab=_bytes_vocabulary(specials, end_of_word="</w>"), merges=[], model_max_length=16
+        vocab=bytes_vocabulary(specials, end_of_word="</w>"), merges=[], model_max_length=16
     )
     config = CLIPConfig(
         text_config={
@@ -156,7 +129,7 @@ def _clip() -> tuple[Any, Any]:
 
 def _gemma_tokenizer(**keywords: Any) -> GemmaTokenizer:
     specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
-    return GemmaTokenizer(vocab=_sentencepiece_vocabulary(specials), merges=[], **keywords)
+    return GemmaTokenizer(vocab=sentencepiece_vocabulary(specials), merges=[], **keywords)
 
 
 def _siglip_text(tokenizer: Any) -> dict[str, Any]:
@@ -184,51 +157,9 @@ def _siglip2() -> tuple[Any, Any]:
     return Siglip2Model(config), Siglip2Processor(images, tokenizer)
 
 
-def _blip_parts() -> tuple[BlipConfig, BlipProcessor]:
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"]
-    letters = "abcdefghijklmnopqrstuvwxyz?!.,'"
-    tokens = [*specials, *WORDS.split(), *letters, *(f"##{letter}" for letter in letters)]
-    vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    tokenizer = BertTokenizer(
-        vocab=vocab,
-        model_max_length=64,
-        bos_token="[DEC]",
-        additional_special_tokens=["[ENC]"],
-    )
-    config = BlipConfig(
-        text_config={
-            **TEXT,
-            **HEADS,
-            "vocab_size": len(tokenizer),
-            "encoder_hidden_size": 64,
-            "projection_dim": 24,
-            "max_position_embeddings": 64,
-            "bos_token_id": vocab["[DEC]"],
-            "sep_token_id": vocab["[SEP]"],
-            "eos_token_id": vocab["[SEP]"],
-            "pad_token_id": vocab["[PAD]"],
-        },
-        vision_config=VISION,
-        projection_dim=24,
-        image_text_hidden_size=24,
-    )
-    images = BlipImageProcessorPil(size={"height": 32, "width": 32})
-    return config, BlipProcessor(images, tokenizer)
-
-
-def _blip() -> tuple[Any, Any]:
-    config, processor = _blip_parts()
-    return BlipForConditionalGeneration(config), processor
-
-
-def _blip_vqa() -> tuple[Any, Any]:
-    config, processor = _blip_parts()
-    return BlipForQuestionAnswering(config), processor
-
-
 def _llava() -> tuple[Any, Any]:
     specials = ["<unk>", "<s>", "</s>", "<image>", "<pad>"]
-    vocab = _sentencepiece_vocabulary(specials)
+    vocab = sentencepiece_vocabulary(specials)
     tokenizer = LlamaTokenizer(
         vocab=vocab,
         merges=[],
@@ -263,7 +194,7 @@ def _idefics3() -> tuple[Any, Any]:
     specials += ["<fake_token_around_image>", "<global-img>"]
     specials += [f"<row_{r}_col_{c}>" for r in range(1, 7) for c in range(1, 7)]
     tokenizer = GPT2Tokenizer(
-        vocab=_bytes_vocabulary(specials),
+        vocab=bytes_vocabulary(specials),
         merges=[],
         pad_token="<|endoftext|>",
         model_max_length=512,
@@ -320,8 +251,10 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "clip": _clip,
     "siglip": _siglip,
     "siglip2": _siglip2,
-    "blip": _blip,
-    "blip-vqa": _blip_vqa,
+    "blip": blip,
+    "blip-2": blip2,
+    "blip-vqa": blip_vqa,
+    "git": git,
     "llava": _llava,
     "idefics3": _idefics3,
     "paligemma": _paligemma,

@@ -17,7 +17,7 @@ __all__ = ["generate_text", "greedy"]
 
 _LAST_WORD = re.compile(r"\s*\S*\Z")
 # U+FFFD stands for the first bytes of a character whose last ones have not been generated.
-_SPACE_AND_UNFINISHED = " \t\r\n\N{REPLACEMENT CHARACTER}"
+_EDGES = re.compile(r"\A\s+|[\s\uFFFD]+\Z")
 
 
 def greedy(model: Any) -> None:
@@ -89,7 +89,7 @@ class _Pieces(BaseStreamer):
 
     def _decode(self) -> str:
         text = str(self._tokenizer.decode(self._ids, skip_special_tokens=True))
-        return text.strip(_SPACE_AND_UNFINISHED)
+        return _EDGES.sub("", text)
 
     def _emit(self, text: str) -> None:
         piece = text[len(self.text) :]
