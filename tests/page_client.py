@@ -1,14 +1,37 @@
-"""A tab of the page without a browser: its private events over HTTP, as a browser sends them."""
+"""What tests of the page share: a tab without a browser (its private events over HTTP, as a
+browser sends them), and a model that has to be stopped."""
 
 import json
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
 
-__all__ = ["Tab"]
+from tests.fakes import FakeAnswerer
+from tools.images import Photo
+
+__all__ = ["EndlessAnswerer", "Tab"]
+
+
+class EndlessAnswerer(FakeAnswerer):
+    """Talks until it is stopped."""
+
+    def answer(
+        self,
+        photo: Photo,
+        question: str,
+        *,
+        on_token: Callable[[str], None] | None = None,
+        stop: Event | None = None,
+    ) -> str:
+        assert stop is not None and on_token is not None
+        while not stop.wait(0.02):
+            on_token("and ")
+        return "and so on"
 
 
 class Tab:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
 
 import httpx
 import pytest
@@ -16,32 +15,14 @@ from PIL import Image
 from assistant import open_assistant
 from assistant.build import Imprint
 from assistant.ui import Served, serve
-from tests.fakes import FakeAnswerer, FakeCaptioner, FakeEmbedder, drawing
-from tests.page_client import Tab
-from tools.images import Photo
+from tests.fakes import FakeCaptioner, FakeEmbedder, drawing
+from tests.page_client import EndlessAnswerer, Tab
 from tools.models import Models
 
 # gradio's queue sums itself up with pandas after every event, in words that pandas 3 deprecates:
 # https://github.com/gradio-app/gradio/blob/gradio%406.31.0/gradio/queueing.py#L176
 pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
 Open = Callable[..., tuple[Served, Imprint]]
-
-
-class EndlessAnswerer(FakeAnswerer):
-    """Talks until it is stopped."""
-
-    def answer(
-        self,
-        photo: Photo,
-        question: str,
-        *,
-        on_token: Callable[[str], None] | None = None,
-        stop: Event | None = None,
-    ) -> str:
-        assert stop is not None and on_token is not None
-        while not stop.wait(0.02):
-            on_token("and ")
-        return "and so on"
 
 
 @pytest.fixture

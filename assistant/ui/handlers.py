@@ -7,6 +7,7 @@ failure becomes a sentence, and a bug a sentence with the number it has in the l
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ def _edge(
     @functools.wraps(handler)
     def guarded(self: "Handlers", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Screen]:
         try:
+            yield Screen()  # a generator without a value would empty the page's parts
             yield from handler(self, *args, **kwargs)
         except ImprintError as exc:
             yield Screen(notice=str(exc), busy=False)
@@ -201,8 +203,12 @@ class Handlers:
             yield Screen(
                 chat=self._view(talk, running, before), busy=True, sent=sent, token=visitor.token
             )
-            while not running.done.wait(_FRAME) and not running.stopping:
+            pause = _FRAME
+            while not running.done.wait(pause) and not running.stopping:
+                started = time.perf_counter()
                 yield Screen(chat=self._view(talk, running, before))
+                # Each update carries the whole chat: a long one is sent less often.
+                pause = max(_FRAME, 3 * (time.perf_counter() - started))
             running.done.wait(_LET_GO)
         finally:
             running.stop()  # the tab was closed, or all is done

@@ -214,7 +214,7 @@ def _updates(screen: Screen) -> list[Any]:
     if screen.busy is not None:
         changes |= {"submit_btn": not screen.busy, "stop_btn": screen.busy}
     if screen.sent:
-        changes["value"] = None
+        changes["value"] = {"text": "", "files": []}
     if screen.draft is not None:
         text, files = screen.draft
         changes["value"] = {"text": text, "files": [str(f) for f in files]}

@@ -7,6 +7,7 @@ turn an index means. Text is shown as text: no markdown, and HTML escaped.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import escape
 from typing import Any, Literal
 
@@ -164,5 +165,6 @@ def _thought(
     return gr.ChatMessage(role="assistant", content=plain(body), metadata=metadata)
 
 
+@lru_cache(maxsize=2048)  # a long chat is made anew at every update, and a component costs 0.1 ms
 def _html(inner: str) -> gr.HTML:
     return gr.HTML(inner, padding=False)
