@@ -114,7 +114,7 @@ def test_a_large_photo_is_shrunk_first_and_looks_the_same(embedder: Transformers
 def test_a_vocabulary_is_read_from_beside_the_weights(tmp_path: Path) -> None:
     folder = shutil.copytree(built("clip"), tmp_path / "clip")
     assert load_embedder(locate(ModelChoice(str(folder)))).vocabulary == ()
-    rows = [{"name": "cat", "aliases": ["kitty"], "group": "animals"}, {"name": "dog"}, "fox"]
+    rows = [{"name": "cat", "aliases": ["kitty"]}, {"name": "dog"}, {"name": "fox", "aliases": []}]
     (folder / "vocabulary.json").write_text(json.dumps(rows))
     embedder = load_embedder(locate(ModelChoice(str(folder))))
     assert embedder.vocabulary == (("cat", ("kitty",)), ("dog", ()), ("fox", ()))

@@ -3,7 +3,6 @@
 Knows nothing of labels, memory or thresholds.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,6 @@ import transformers
 from transformers import AutoModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-from tools.errors import ModelFailed
 from tools.images import Photo
 from tools.models.hardware import Hardware, choose_hardware, choose_threads, inference
 from tools.models.loading import (
@@ -29,6 +27,7 @@ from tools.models.loading import (
 )
 from tools.models.roles import Features
 from tools.models.sources import Located
+from tools.vocabulary import Vocabulary, read_vocabulary
 
 __all__ = ["TransformersEmbedder", "load_embedder"]
 
@@ -80,21 +79,9 @@ class TransformersEmbedder:
         return self._stack(batches)
 
     @cached_property
-    def vocabulary(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Names shipped with the weights and their aliases; empty where none are.
-
-        ``vocabulary.json`` beside the weights: a list of names, of ``[name, [alias…]]``
-        or of ``{"name": …, "aliases": […]}``.
-        """
-        path = self._located.folder / "vocabulary.json"
-        if not path.is_file():
-            return ()
-        try:
-            return tuple(_entry(item) for item in json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as exc:
-            raise ModelFailed(
-                f"{path} is not a vocabulary ({exc}): install or save {self.id} again."
-            ) from exc
+    def vocabulary(self) -> Vocabulary:
+        """Names shipped with the weights and their aliases; empty where none are."""
+        return read_vocabulary(self._located.folder / "vocabulary.json")
 
     @property
     def background_path(self) -> Path:
@@ -139,12 +126,3 @@ def _context(model: Any, tokenizer: Any) -> int:
     """Tokens of a text the model can see: its position table, or less if the tokenizer says so."""
     positions = int(model.config.text_config.max_position_embeddings)
     return min(positions, int(tokenizer.model_max_length))
-
-
-def _entry(item: Any) -> tuple[str, tuple[str, ...]]:
-    if isinstance(item, str):
-        return item, ()
-    if isinstance(item, dict):
-        return str(item["name"]), tuple(str(alias) for alias in item.get("aliases", ()))
-    name, aliases = item
-    return str(name), tuple(str(alias) for alias in aliases)
