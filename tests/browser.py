@@ -80,15 +80,21 @@ class Screen:
         """Attach pictures, type, press Enter; returns the answer's text."""
         turns = self.page.locator("#imp-chat .user-row").count()
         if pictures:
-            attached = self.page.locator("#imp-box .thumbnail-item")
-            before = attached.count()
-            self.page.set_input_files("#imp-box input[type=file]", [str(p) for p in pictures])
-            expect(attached).to_have_count(before + len(pictures))
+            self.attach(pictures)
         if text:
             self.page.fill("#imp-box textarea", text)
         self.page.press("#imp-box textarea", "Enter")
         self.answered(after=turns)
         return self.answer
+
+    def attach(self, pictures: Sequence[Path]) -> None:
+        """Choose files with the paper clip."""
+        attached = self.page.locator("#imp-box .thumbnail-item")
+        before = attached.count()
+        with self.page.expect_file_chooser() as chooser:
+            self.page.click("#imp-box button[aria-label='Upload a file']")
+        chooser.value.set_files([str(p) for p in pictures])
+        expect(attached).to_have_count(before + len(pictures))
 
     def click(self, button: str) -> str:
         """Press a button under the last answer; returns the next answer's text."""

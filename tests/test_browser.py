@@ -96,7 +96,10 @@ def test_undo_and_the_tour_are_a_click_each(browser: Browser, start: Callable[..
         assert "zorb" in told.casefold() and screen.sees(".imp-evidence img")
         screen.say("this is a blick", [ELSE])
         assert screen.labels == ["zorb", "blick"]
+        assert "Blick" in screen.say("what is this?", [ELSE])  # the same file once more
+        screen.say("this is a fump", [ONE])
         screen.click("Undo")
+        screen.say("undo")
         assert screen.labels == ["zorb"]
         screen.page.click("#imp-new")
         expect(screen.page.get_by_text("Teach me a creature")).to_be_visible()
@@ -167,8 +170,7 @@ def test_a_long_answer_streams_and_is_stopped(
     )
     with Screen(browser, start(models).url) as screen:
         page = screen.page
-        page.set_input_files("#imp-box input[type=file]", str(ONE))
-        expect(page.locator("#imp-box .thumbnail-item")).to_have_count(1)
+        screen.attach([ONE])
         page.fill("#imp-box textarea", "how many eyes does it have?")
         page.press("#imp-box textarea", "Enter")
         expect(page.locator("#imp-chat")).to_contain_text("and and and and")

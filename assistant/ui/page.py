@@ -19,7 +19,7 @@ from assistant.ui.guard import GuardedBlocks
 from assistant.ui.handlers import Handlers, Screen
 from assistant.ui.waking import Waking
 
-__all__ = ["build_page", "style", "theme"]
+__all__ = ["SCRIPT", "build_page", "style", "theme"]
 
 _PICTURE_FILES = ["image", ".heic", ".heif", ".avif"]  # the last three get a sentence, not a toast
 _WELCOME = """
@@ -29,6 +29,10 @@ _WELCOME = """
 If I am wrong, say <q>no, that’s a blick</q>. I remember.</p>
 </div>
 """
+# A browser tells nothing when the same file is chosen again: forget the last choice first.
+SCRIPT = """() => document.addEventListener('click', event => {
+    if (event.target.matches('#imp-box input[type=file]')) event.target.value = '';
+}, true)"""
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -125,7 +129,7 @@ def _box() -> gr.MultimodalTextbox:
         sources=["upload"],
         file_types=_PICTURE_FILES,
         file_count="multiple",
-        placeholder="Say something, or paste or drop a picture here",
+        placeholder="Say something, or add a picture",
         show_label=False,
         label="Message",
         lines=1,
@@ -209,7 +213,7 @@ def _wire(
 def _updates(screen: Screen) -> list[Any]:
     """A screen as values of chat, box, camera, token and known."""
     if screen.notice:
-        gr.Info(escape(screen.notice), title="Imprint")
+        gr.Info(escape(screen.notice, quote=False), title="Imprint")
     changes: dict[str, Any] = {}
     if screen.busy is not None:
         changes |= {"submit_btn": not screen.busy, "stop_btn": screen.busy}

@@ -4,7 +4,9 @@ Knows nothing of what the page shows.
 """
 
 import asyncio
+import signal
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,6 +60,9 @@ def serve(
         sys.stdout.write(f"{imprint.models.describe()}\nImprint is at {url} (Ctrl-C stops it)\n")
         sys.stdout.flush()
     if not prevent_thread_lock:
+        if threading.current_thread() is threading.main_thread():
+            # A service manager's stop leaves as cleanly as Ctrl-C: SystemExit unwinds.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         page.block_thread()
     return Served(url, page, waking)
 
@@ -74,12 +79,13 @@ def _launch(page: "gr.Blocks", imprint: Imprint) -> str:
     from starlette.middleware import Middleware
 
     from assistant.ui.guard import NoFetching
-    from assistant.ui.page import style, theme
+    from assistant.ui.page import SCRIPT, style, theme
 
     settings = imprint.settings
     options: dict[str, Any] = {
         "theme": theme(),
         "css": style(),
+        "js": SCRIPT,
         "footer_links": [],
         "app_kwargs": {"middleware": [Middleware(NoFetching)]},
     }
