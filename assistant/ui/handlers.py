@@ -29,7 +29,7 @@ from tools.errors import ImprintError
 from tools.images import Photo
 from tools.knowledge import summaries
 
-__all__ = ["Handlers", "Screen"]
+__all__ = ["Handlers", "Screen", "uploaded"]
 
 log = logging.getLogger(__name__)
 _FRAME = 1 / 12  # seconds between two updates of the page

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 from gradio.events import api
@@ -101,7 +101,7 @@ def style() -> str:
 
 
 def _chat() -> gr.Chatbot:
-    return gr.Chatbot(
+    chat = gr.Chatbot(
         show_label=False,
         label="Conversation",
         elem_id="imp-chat",
@@ -122,6 +122,10 @@ def _chat() -> gr.Chatbot:
             if e.first
         ],
     )
+    # Uploads are deleted after a day; the icons of the examples are not uploads.
+    icons = [cast(dict[str, Any], e["icon"]) for e in chat.examples or []]
+    chat.keep_in_cache.update(str(icon["path"]) for icon in icons)
+    return chat
 
 
 def _box() -> gr.MultimodalTextbox:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Served", "serve"]
 
+_LAST_WAIT = 20.0  # seconds
+
 
 @dataclass(frozen=True)
 class Served:
@@ -63,7 +65,10 @@ def serve(
         if threading.current_thread() is threading.main_thread():
             # A service manager's stop leaves as cleanly as Ctrl-C: SystemExit unwinds.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        page.block_thread()
+        try:
+            page.block_thread()
+        finally:
+            waking.done.wait(_LAST_WAIT)  # torch aborts when the process ends while it loads
     return Served(url, page, waking)
 
 
