@@ -159,4 +159,8 @@ def explain(exc: ValidationError) -> str:
 
 
 def _override(choice: ModelChoice, source: str | None) -> ModelChoice:
-    return choice if source is None else ModelChoice(source)
+    if source is None:
+        return choice
+    known = [c for p in PROFILES.values() for c in (p.embedder, p.captioner, p.answerer)]
+    name = source.partition("@")[0]
+    return ModelChoice(source, next((c.gigabytes for c in known if c.source == name), 0.0))
