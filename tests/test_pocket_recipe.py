@@ -18,7 +18,15 @@ from finetune.pocket.clip import VisionSettings, make_tower, train_vision
 from finetune.pocket.convert import convert_tower
 from finetune.pocket.drawings import Gallery, load_gallery
 from finetune.pocket.evaluate import episodes, interval
-from finetune.pocket.llava import LlavaSettings, answer_logits, exact, make_llava, train_llava
+from finetune.pocket.llava import (
+    LlavaSettings,
+    answer_logits,
+    exact,
+    make_llava,
+    picture_tokens,
+    train_llava,
+)
+from finetune.pocket.llava_names import NamesSettings, naming_questions, teach_names
 from finetune.pocket.prompt import PATCHES, pack
 from finetune.pocket.recipe import Recipe, SettingsError
 from finetune.pocket.talk import Asked
@@ -157,7 +165,7 @@ def test_packed_questions_are_answered_as_the_model_answers_one(tokenizer: Token
         alone = model(input_ids=ids, pixel_values=(picture - 0.5) / 0.25).logits[0, -1]
         before = Asked("what is this?", "box", "what")
         packed = pack(own, [[before, Asked(question, "no", "exists")]])
-        logits = answer_logits(model, packed, picture)
+        logits = answer_logits(model, packed, picture_tokens(model, picture))
     supervised = (packed.labels[0, -logits.shape[1] :] != -100).nonzero()[:, 0]
     first_of_second = int(supervised[-2])
     torch.testing.assert_close(logits[0, first_of_second], alone, atol=1e-4, rtol=1e-4)
@@ -190,17 +198,35 @@ def test_blip_and_llava_learn(
         BlipSettings(tower_steps=2, steps=98, batch=16, **small),  # type: ignore[arg-type]
     )  # fmt: skip
     assert done
-    _, done = train_llava(
-        tower, gallery, photos, tokenizer, concepts, tmp_path,
-        LlavaSettings(steps=100, batch=12, **small),  # type: ignore[arg-type]
-    )  # fmt: skip
+    settings = LlavaSettings(steps=100, batch=12, **small)  # type: ignore[arg-type]
+    own = dressed(tokenizer, "llava", 256)
+    model = make_llava(tower, own, settings)
+    names = NamesSettings(steps=100, views=2, batch=16, lr=4e-3)
+    teach_names(model, own, gallery, photos, concepts, tmp_path, names)
+    again = make_llava(tower, own, settings)
+    teach_names(again, own, gallery, photos, concepts, tmp_path, names)
+    assert torch.equal(again.lm_head.weight, model.lm_head.weight), "names are read back"
+    done = train_llava(model, own, gallery, photos, concepts, tmp_path, settings)
     assert done
     out = capsys.readouterr().out.splitlines()
-    for name in ("blip", "llava"):
+    for name in ("blip", "llava names"):
         losses = [float(x.split(" loss ")[1].split()[0]) for x in out if x.startswith(name)]
         assert losses[-1] < 0.7 * losses[0], (name, losses)
     for n, p in tower.named_parameters():
         assert torch.equal(p, before[n]), f"{n}: the CLIP tower itself must not move"
+
+
+def test_naming_questions_are_true(gallery: Gallery) -> None:
+    concepts = gallery.of_kind("drawing")
+    rng = np.random.default_rng(0)
+    answers = []
+    for _ in range(200):
+        what, *rest = naming_questions(gallery, concepts[0], concepts, rng)
+        assert what.answer == "apple"
+        for row in rest:
+            assert (row.answer == "yes") == ("apple" in row.question), row
+            answers.append(row.answer)
+    assert 0.3 < answers.count("no") / len(answers) < 0.5  # a third of the others is itself
 
 
 def test_the_converted_tower_says_nearly_what_clip_says() -> None:
@@ -281,7 +307,7 @@ def test_shipped_clip_names_a_shape() -> None:
     batch = processor(text=names, images=_red_circle(), padding=True, return_tensors="pt")
     with torch.no_grad():
         assert int(model(**batch).logits_per_image.argmax()) == 0
-    assert float(model.logit_scale.exp()) <= 100
+        assert float(model.logit_scale.exp()) <= 100
 
 
 def test_shipped_blip_captions_a_shape() -> None:

@@ -39,9 +39,11 @@ from finetune.pocket.world import chance_for, render_scenes, sample_scenes
 __all__ = [
     "LlavaSettings",
     "answer_logits",
+    "answer_loss",
     "by_kind",
     "exact",
     "make_llava",
+    "picture_tokens",
     "save_llava",
     "train_llava",
 ]
@@ -101,8 +103,9 @@ def make_llava(
         text_config=text,
         image_token_index=int(tokenizer.vocab["<image>"]),
         projector_hidden_act="gelu",
-        vision_feature_select_strategy="default",
-        vision_feature_layer=-1,
+        # The class token says what, the patches of the layer it looked at say where: both are kept.
+        vision_feature_select_strategy="full",
+        vision_feature_layer=[-2, -1],
         image_seq_length=PATCHES,
         tie_word_embeddings=True,
     )
@@ -121,40 +124,52 @@ def _tower_of(model: LlavaForConditionalGeneration) -> torch.nn.Module:
     return inner
 
 
-def answer_logits(
-    model: LlavaForConditionalGeneration, packed: Packed, pictures: Tensor, *, learn: bool = True
+def picture_tokens(
+    model: LlavaForConditionalGeneration, pictures: Tensor, *, learn: bool = True
 ) -> Tensor:
-    """Logits float32 (N, rest of L, V) for every token after the picture.
+    """What the projector takes, (N, PATCHES, 2 x width), of pictures (N, 3, 64, 64) in 0..1.
 
-    `pictures`: (N, 3, 64, 64) in 0..1. `learn`: whether gradients reach the vision tower.
+    `learn`: whether gradients reach the vision tower.
     """
-    start = int((packed.ids[0] == model.config.image_token_id).nonzero()[0])
     with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
         pixels = ((pictures - MEAN) / STD).to(model.dtype)
         out = model.model.vision_tower(pixel_values=pixels, output_hidden_states=True)
-        hidden = out.hidden_states[model.config.vision_feature_layer][:, 1:]
-    image = model.model.multi_modal_projector(hidden)
+        layers = model.config.vision_feature_layer
+        return torch.cat([out.hidden_states[layer] for layer in layers], dim=-1)
+
+
+def answer_logits(model: LlavaForConditionalGeneration, packed: Packed, tokens: Tensor) -> Tensor:
+    """Logits float32 (N, rest of L, V) for every token after the picture's `tokens`."""
+    start, end = _picture_at(model, packed)
+    image = model.model.multi_modal_projector(tokens)
     embedded = model.get_input_embeddings()(packed.ids)
-    embedded = torch.cat([embedded[:, :start], image, embedded[:, start + PATCHES :]], 1)
+    embedded = torch.cat([embedded[:, :start], image, embedded[:, end:]], 1)
     lowest = torch.finfo(embedded.dtype).min
     mask = torch.zeros(packed.mask.shape, dtype=embedded.dtype).masked_fill(~packed.mask, lowest)
     out = model.model.language_model(
         inputs_embeds=embedded, attention_mask=mask, position_ids=packed.positions, use_cache=False
     )
-    logits: Tensor = model.lm_head(out.last_hidden_state[:, start + PATCHES - 1 : -1])
+    logits: Tensor = model.lm_head(out.last_hidden_state[:, end - 1 : -1])
     return logits.float()
 
 
-def _targets(model: LlavaForConditionalGeneration, packed: Packed) -> Tensor:
-    start = int((packed.ids[0] == model.config.image_token_id).nonzero()[0])
-    return packed.labels[:, start + PATCHES :]
+def _picture_at(model: LlavaForConditionalGeneration, packed: Packed) -> tuple[int, int]:
+    places = (packed.ids[0] == model.config.image_token_id).nonzero()[:, 0]
+    return int(places[0]), int(places[-1]) + 1
+
+
+def answer_loss(model: LlavaForConditionalGeneration, packed: Packed, tokens: Tensor) -> Tensor:
+    """Mean cross-entropy of the answers' tokens."""
+    logits = answer_logits(model, packed, tokens)
+    wanted = packed.labels[:, -logits.shape[1] :]
+    return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100)
 
 
 def train_llava(
-    tower: CLIPVisionModelWithProjection,
+    model: LlavaForConditionalGeneration,
+    own: PreTrainedTokenizerFast,
     gallery: Gallery,
     photos: Tensor,
-    tokenizer: Tokenizer,
     concepts: Sequence[int],
     folder: Path,
     settings: LlavaSettings,
@@ -163,13 +178,11 @@ def train_llava(
     held_out: tuple[Tensor, list[list[Asked]]] | None = None,
     minutes: float | None = None,
     resume: bool = True,
-) -> tuple[LlavaForConditionalGeneration, bool]:
+) -> bool:
     """Train (or go on training) the answerer; deterministic from the seed.
 
-    Returns it and whether its last step was taken.
+    Returns whether its last step was taken.
     """
-    own = dressed(tokenizer, "llava", LENGTH)
-    model = make_llava(tower, own, settings)
     towers = list(model.model.vision_tower.parameters())
     mine = {id(p) for p in towers}
     rest = [p for p in model.parameters() if id(p) not in mine]
@@ -205,10 +218,7 @@ def train_llava(
             more_pictures, more_asked = easy.sample(rng, settings.easy_vqa, settings.asked)
             pictures, asked = torch.cat([pictures, more_pictures]), asked + more_asked
         packed = pack(own, asked)
-        logits = answer_logits(model, packed, pictures, learn=learn)
-        loss = F.cross_entropy(
-            logits.flatten(0, 1), _targets(model, packed).flatten(), ignore_index=-100
-        )
+        loss = answer_loss(model, packed, picture_tokens(model, pictures, learn=learn))
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step(rate(step, settings.steps, warmup=100))
         step += 1
@@ -223,7 +233,7 @@ def train_llava(
                     more |= by_kind(exact(model, own, *easy.held_out(200)))
             progress.report(step, **more)
     save()
-    return model, step >= settings.steps
+    return step >= settings.steps
 
 
 @torch.no_grad()
@@ -242,8 +252,8 @@ def exact(
     for i in range(0, len(pictures), 64):
         part = asked[i : i + 64]
         packed = pack(tokenizer, part)
-        logits = answer_logits(model, packed, pictures[i : i + 64])
-        targets = _targets(model, packed)
+        logits = answer_logits(model, packed, picture_tokens(model, pictures[i : i + 64]))
+        targets = packed.labels[:, -logits.shape[1] :]
         wrong = (logits.argmax(-1) != targets) & (targets != -100)
         block = (packed.labels == tokenizer.eos_token_id)[:, -targets.shape[1] :].cumsum(1)
         ended = block - (targets == tokenizer.eos_token_id).long()
@@ -276,7 +286,7 @@ def save_llava(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, folde
         images,
         dressed(tokenizer, "llava", LENGTH),
         patch_size=8,
-        vision_feature_select_strategy="default",
+        vision_feature_select_strategy="full",
         num_additional_image_tokens=1,
         chat_template=CHAT_TEMPLATE,
     )

@@ -17,8 +17,8 @@ from finetune.pocket.talk import Asked
 
 __all__ = ["PATCHES", "Packed", "pack"]
 
-PATCHES = 64
-"""Picture tokens."""
+PATCHES = 65
+"""Picture tokens: 8 x 8 patches and the class token."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,20 @@ class Packed:
     mask: Tensor
 
 
-def pack(tokenizer: PreTrainedTokenizerFast, asked: Sequence[Sequence[Asked]]) -> Packed:
-    """Questions per picture -> token ids in LLaVA's prompt format, with mask and labels."""
+def pack(
+    tokenizer: PreTrainedTokenizerFast, asked: Sequence[Sequence[Asked]], *, shown: int = PATCHES
+) -> Packed:
+    """Questions per picture -> token ids in LLaVA's prompt format, with mask and labels.
+
+    `shown`: how many of the picture's tokens, the class token first, the rows hold; positions stay
+    those of a prompt with all of them.
+    """
     image = tokenizer.convert_tokens_to_ids("<image>")
     end = tokenizer.eos_token_id
     opening = tokenizer("USER: <image>", add_special_tokens=True)["input_ids"]
     place = opening.index(image)
-    prefix = opening[:place] + [image] * PATCHES + opening[place + 1 :]
+    prefix = opening[:place] + [image] * shown
+    behind = place + PATCHES
     flat = [row for rows in asked for row in rows]
     prompts = tokenizer([f"{r.question} ASSISTANT:" for r in flat], add_special_tokens=False)
     answers = tokenizer([r.answer for r in flat], add_special_tokens=False)
@@ -55,7 +62,7 @@ def pack(tokenizer: PreTrainedTokenizerFast, asked: Sequence[Sequence[Asked]]) -
             ids += [*prompt, *answer, end]
             labels += [-100] * len(prompt) + [*answer, end]
             length = len(prompt) + len(answer) + 1
-            positions += range(len(prefix), len(prefix) + length)
+            positions += range(behind, behind + length)
             block += [number] * length
         rows.append((ids, labels, positions, block))
     longest = max(len(r[0]) for r in rows)

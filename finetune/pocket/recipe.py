@@ -21,14 +21,14 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from finetune.pocket import blip as blip_recipe
-from finetune.pocket import clip, clip_text
+from finetune.pocket import clip, clip_text, llava_names
 from finetune.pocket import llava as llava_recipe
 from finetune.pocket.drawings import MAIN_GROUPS, Gallery, load_gallery
 from finetune.pocket.easy_vqa import EasyVqa
 from finetune.pocket.evaluate import HeldOut, load_held_out
 from finetune.pocket.talk import Asked, questions
 from finetune.pocket.teacher import Targets, precompute
-from finetune.pocket.text import train_tokenizer
+from finetune.pocket.text import dressed, train_tokenizer
 from finetune.pocket.world import Scene, chance_for, render_scenes, sample_scenes
 
 __all__ = ["Recipe", "SettingsError", "WorldSettings", "held_out_questions", "held_out_scenes"]
@@ -105,6 +105,7 @@ class Recipe:
     vision: clip.VisionSettings
     text: clip_text.TextSettings
     blip: blip_recipe.BlipSettings
+    llava_names: llava_names.NamesSettings
     llava: llava_recipe.LlavaSettings
 
     @classmethod
@@ -114,7 +115,8 @@ class Recipe:
         """Read settings (the shipped ones if None); raises `SettingsError` on unknown keys."""
         path = settings or Path(__file__).with_name("settings.yaml")
         raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        bad = [k for k in raw if k not in ("world", "teacher", "clip", "blip", "llava")]
+        sections = ("world", "teacher", "clip", "blip", "llava_names", "llava")
+        bad = [k for k in raw if k not in sections]
         both = raw.get("clip") or {}
         bad += [f"clip.{k}" for k in both if k not in ("vision", "text")]
         recipe = cls(
@@ -124,6 +126,7 @@ class Recipe:
             _build(clip.VisionSettings, both.get("vision"), "clip.vision", bad),
             _build(clip_text.TextSettings, both.get("text"), "clip.text", bad),
             _build(blip_recipe.BlipSettings, raw.get("blip"), "blip", bad),
+            _build(llava_names.NamesSettings, raw.get("llava_names"), "llava_names", bad),
             _build(llava_recipe.LlavaSettings, raw.get("llava"), "llava", bad),
         )  # fmt: skip
         if bad:
@@ -226,9 +229,15 @@ class Recipe:
 
     def _llava(self, minutes: float | None, resume: bool) -> bool:
         easy = self.data / "easy_vqa"
-        model, done = llava_recipe.train_llava(
-            self.tower(), self.gallery, self.photos, self.tokenizer, self.concepts,
-            self.run / "llava", self.llava,
+        own = dressed(self.tokenizer, "llava", llava_recipe.LENGTH)
+        model = llava_recipe.make_llava(self.tower(), own, self.llava)
+        folder = self.run / "llava"
+        llava_names.teach_names(
+            model, own, self.gallery, self.photos, self.concepts, folder, self.llava_names,
+            resume=resume,
+        )  # fmt: skip
+        done = llava_recipe.train_llava(
+            model, own, self.gallery, self.photos, self.concepts, folder, self.llava,
             easy=EasyVqa(easy) if easy.exists() else None,
             held_out=held_out_questions(self.data, self.world, 300),
             minutes=minutes, resume=resume,
