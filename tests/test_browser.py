@@ -17,9 +17,14 @@ from tools.models import Models
 
 # gradio's queue sums itself up with pandas after every event, in words that pandas 3 deprecates:
 # https://github.com/gradio-app/gradio/blob/gradio%406.31.0/gradio/queueing.py#L176
+# And the sockets of a server that was closed are sometimes left to the garbage collector.
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <(socket|function BaseEventLoop|function _Selector)"
+        ":pytest.PytestUnraisableExceptionWarning"
+    ),
 ]
 ONE, OTHER, ELSE = (PICTURES / f"{n}.png" for n in ("dragon_noto", "dragon_fluent", "car_fluent"))
 EVIL = "zorb <img src=x onerror=\"document.title='pwned'\">"

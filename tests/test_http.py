@@ -21,7 +21,14 @@ from tools.models import Models
 
 # gradio's queue sums itself up with pandas after every event, in words that pandas 3 deprecates:
 # https://github.com/gradio-app/gradio/blob/gradio%406.31.0/gradio/queueing.py#L176
-pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
+# And the sockets of a server that was closed are sometimes left to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <(socket|function BaseEventLoop|function _Selector)"
+        ":pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 Open = Callable[..., tuple[Served, Imprint]]
 
 
