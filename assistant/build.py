@@ -157,7 +157,7 @@ class Imprint:
 
     def caption(self, photo: Any) -> str:
         """A sentence that describes a photo."""
-        return self.models.captioner.caption(open_photo(photo))
+        return self.sight.describe(open_photo(photo))
 
     def answer(self, photo: Any, question: str) -> str:
         """The answer to a question about a photo."""

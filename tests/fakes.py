@@ -92,6 +92,10 @@ class FakeCaptioner:
                 on_token(word + " ")
         return " ".join(words)
 
+    def captions(self, photo: Photo, count: int, *, stop: Event | None = None) -> list[str]:
+        right = self.caption(photo)
+        return [*[f"a {c} thing" for c in ("grey", "blue")][: count - 1], right]
+
 
 class FakeAnswerer:
     """Answers from a script, or the question itself, and records what it was asked."""

@@ -194,3 +194,14 @@ def test_a_tokenizer_that_rewrites_what_it_said_gets_the_last_word() -> None:
     pieces: list[str] = []
     text = generate_text(model, Rewriting(), prompt, max_new_tokens=9, on_token=pieces.append)
     assert text == "do not know"
+
+
+@pytest.mark.parametrize("kind", ["blip"])
+def test_several_captions_are_different_and_the_likeliest_is_first(kind: str) -> None:
+    captioner = load_captioner(locate(ModelChoice(str(built(kind)))))
+    several = captioner.captions(photo(1), 4)
+    assert 1 <= len(several) <= 4 and len(set(several)) == len(several)
+    assert several == captioner.captions(photo(1), 4)
+    stopped = Event()
+    stopped.set()
+    assert captioner.captions(photo(1), 4, stop=stopped) == []

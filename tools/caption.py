@@ -37,7 +37,9 @@ def caption_image(
 
 
 def _caption(desk: Desk, photo: Photo) -> Caption:
-    text = desk.models.captioner.caption(photo, on_token=desk.on_token, stop=desk.stop)
+    text = desk.sight.describe(photo, stop=desk.stop)
+    if desk.on_token is not None:
+        desk.on_token(text)
     label = ""
     if any(e.positive for e in desk.memory.state.exemplars.values()):
         found = desk.recall.recognise(photo)

@@ -6,7 +6,7 @@ Knows nothing of what was taught. Shared by all visitors: what it caches depends
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from threading import Lock
+from threading import Event, Lock
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = ["Sight", "SightModels", "softmax"]
 
 log = logging.getLogger(__name__)
 _TEMPLATES = ("{}", "a picture of {}")
+_CAPTIONS = 6  # beams; on drawings of an unseen style the right name is in 60 % of such sets
 _CACHED = 4_096  # vectors: 4 MB at d = 256
 
 
@@ -144,6 +145,17 @@ class Sight:
         share = softmax(self.embedder.logit_scale * (features @ vector))
         order = np.argsort(-share, kind="stable")[:count]
         return [Candidate(names[i], float(share[i])) for i in order]
+
+    def describe(self, photo: Photo, *, stop: Event | None = None) -> str:
+        """The caption nearest to the photo among the captioner's likeliest ones; "" when stopped.
+
+        The embedder judges what the captioner proposes (CLIPScore; Hessel et al., EMNLP 2021).
+        """
+        texts = self.models.captioner.captions(photo, _CAPTIONS, stop=stop)
+        if len(texts) < 2:
+            return "".join(texts)
+        scores = self.embedder.embed_texts(texts) @ self.vector(photo)
+        return texts[int(np.argmax(scores))]
 
     def warm_up(self) -> None:
         """Compute now what the first question would otherwise wait for."""

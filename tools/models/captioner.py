@@ -8,7 +8,7 @@ from threading import Event, Lock
 from typing import Any
 
 from tools.images import Photo
-from tools.models.generation import generate_text, greedy
+from tools.models.generation import generate_several, generate_text, greedy
 from tools.models.hardware import Hardware, choose_hardware, choose_threads, inference
 from tools.models.loading import (
     input_side,
@@ -66,5 +66,19 @@ class TransformersCaptioner:
                 on_device(inputs, self._model),
                 max_new_tokens=_MAX_NEW_TOKENS,
                 on_token=on_token,
+                stop=stop,
+            )
+
+    def captions(self, photo: Photo, count: int, *, stop: Event | None = None) -> list[str]:
+        """Up to ``count`` different sentences by beam search, likeliest first."""
+        image = shrink(photo.image, self._side)
+        inputs = self._images(images=[image], return_tensors="pt")
+        with self._lock, inference(self._threads):
+            return generate_several(
+                self._model,
+                self._tokenizer,
+                on_device(inputs, self._model),
+                count=count,
+                max_new_tokens=_MAX_NEW_TOKENS,
                 stop=stop,
             )

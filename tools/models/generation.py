@@ -13,7 +13,7 @@ import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
-__all__ = ["generate_text", "greedy"]
+__all__ = ["generate_several", "generate_text", "greedy"]
 
 _LAST_WORD = re.compile(r"\s*\S*\Z")
 # U+FFFD stands for the first bytes of a character whose last ones have not been generated.
@@ -58,6 +58,30 @@ def generate_text(
         **inputs, max_new_tokens=max_new_tokens, streamer=pieces, stopping_criteria=criteria
     )
     return pieces.text
+
+
+def generate_several(
+    model: Any,
+    tokenizer: Any,
+    inputs: dict[str, Any],
+    *,
+    count: int,
+    max_new_tokens: int,
+    stop: Event | None = None,
+) -> list[str]:
+    """Up to ``count`` different texts by beam search, likeliest first; [] when stopped."""
+    if stop is not None and stop.is_set():
+        return []
+    criteria = StoppingCriteriaList([] if stop is None else [_Stopped(stop)])
+    ids = model.generate(
+        **inputs,
+        num_beams=count,
+        num_return_sequences=count,
+        max_new_tokens=max_new_tokens,
+        stopping_criteria=criteria,
+    )
+    texts = [_EDGES.sub("", t) for t in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    return [t for t in dict.fromkeys(texts) if t]
 
 
 class _Pieces(BaseStreamer):

@@ -64,6 +64,9 @@ class Captioner(Protocol):
     ) -> str:
         """One sentence; ``on_token`` gets its text piece by piece; ``stop`` ends it early."""
 
+    def captions(self, photo: Photo, count: int, *, stop: Event | None = None) -> list[str]:
+        """Up to ``count`` different sentences, likeliest first; [] when stopped at once."""
+
 
 class Answerer(Protocol):
     """Answers a question about a picture (LLaVA, SmolVLM)."""
