@@ -65,6 +65,9 @@ class BlipSettings:
     """Share of scenes with one thing while the tower is locked: it knows single things."""
     single: float = 0.5
     """The same, once it is unlocked and can learn to look at several."""
+    refine_views: int = 24_000
+    """Pictures whose tokens are kept for the decoder's last stage (`blip_refine`)."""
+    refine_steps: int = 2400
     layers: int = 3
     width: int = 192
     heads: int = 3

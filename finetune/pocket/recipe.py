@@ -23,6 +23,7 @@ from transformers import CLIPVisionModelWithProjection
 from finetune.pocket import blip as blip_recipe
 from finetune.pocket import clip, clip_text, llava_names
 from finetune.pocket import llava as llava_recipe
+from finetune.pocket.blip_refine import refine_decoder
 from finetune.pocket.drawings import MAIN_GROUPS, Gallery, load_gallery
 from finetune.pocket.easy_vqa import EasyVqa
 from finetune.pocket.evaluate import HeldOut, load_held_out
@@ -224,6 +225,13 @@ class Recipe:
             self.run / "blip", self.blip,
             held_out=held_out_scenes(self.data, self.world, 300), minutes=minutes, resume=resume,
         )  # fmt: skip
+        if done:
+            own = dressed(self.tokenizer, "blip", blip_recipe.LENGTH)
+            refine_decoder(
+                model, own, self.gallery, self.photos, self.concepts, self.run / "blip",
+                views=self.blip.refine_views, steps=self.blip.refine_steps,
+                single=(1 + self.blip.single) / 2, seed=self.blip.seed,
+            )  # fmt: skip
         blip_recipe.save_blip(model, self.tokenizer, self.out / "blip")
         return done
 
