@@ -40,6 +40,7 @@ __all__ = [
     "caption_batch",
     "caption_pictures",
     "make_blip",
+    "named_share",
     "save_blip",
     "train_blip",
 ]
