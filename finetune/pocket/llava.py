@@ -134,12 +134,12 @@ def picture_tokens(
     with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
         pixels = ((pictures - MEAN) / STD).to(model.dtype)
         out = model.model.vision_tower(pixel_values=pixels, output_hidden_states=True)
-        layers = model.config.vision_feature_layer
+        layers = list(model.config.vision_feature_layer)  # type: ignore[arg-type]
         return torch.cat([out.hidden_states[layer] for layer in layers], dim=-1)
 
 
-def answer_logits(model: LlavaForConditionalGeneration, packed: Packed, tokens: Tensor) -> Tensor:
-    """Logits float32 (N, rest of L, V) for every token after the picture's `tokens`."""
+def _states(model: LlavaForConditionalGeneration, packed: Packed, tokens: Tensor) -> Tensor:
+    """Last states (N, rest of L, width): each says what follows, from the first word on."""
     start, end = _picture_at(model, packed)
     image = model.model.multi_modal_projector(tokens)
     embedded = model.get_input_embeddings()(packed.ids)
@@ -149,7 +149,13 @@ def answer_logits(model: LlavaForConditionalGeneration, packed: Packed, tokens: 
     out = model.model.language_model(
         inputs_embeds=embedded, attention_mask=mask, position_ids=packed.positions, use_cache=False
     )
-    logits: Tensor = model.lm_head(out.last_hidden_state[:, end - 1 : -1])
+    states: Tensor = out.last_hidden_state[:, end - 1 : -1]
+    return states
+
+
+def answer_logits(model: LlavaForConditionalGeneration, packed: Packed, tokens: Tensor) -> Tensor:
+    """Logits float32 (N, rest of L, V) for every token after the picture's `tokens`."""
+    logits: Tensor = model.lm_head(_states(model, packed, tokens))
     return logits.float()
 
 
@@ -160,9 +166,11 @@ def _picture_at(model: LlavaForConditionalGeneration, packed: Packed) -> tuple[i
 
 def answer_loss(model: LlavaForConditionalGeneration, packed: Packed, tokens: Tensor) -> Tensor:
     """Mean cross-entropy of the answers' tokens."""
-    logits = answer_logits(model, packed, tokens)
-    wanted = packed.labels[:, -logits.shape[1] :]
-    return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100)
+    states = _states(model, packed, tokens)
+    wanted = packed.labels[:, -states.shape[1] :]
+    # Few tokens are supervised, and the vocabulary is the widest layer: score only those.
+    rows = wanted != -100
+    return F.cross_entropy(model.lm_head(states[rows]).float(), wanted[rows])
 
 
 def train_llava(
