@@ -46,11 +46,11 @@ EXAMPLES = (
         "zorb-2.png",
         then="Ask about something else",
     ),
-    Example("Describe a picture", "describe this", "leaf.png", then="Teach me a creature"),
+    Example("Describe a picture", "describe this", "car.png", then="Teach me a creature"),
     Example(
         "Ask a question about a picture",
         "what color is it?",
-        "car.png",
+        "leaf.png",
         then="Teach me a creature",
     ),
     Example("Ask about something else", "what is this?", "octopus.png", first=False),

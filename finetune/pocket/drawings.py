@@ -27,6 +27,7 @@ __all__ = [
     "dominant_colour",
     "load_gallery",
     "plain_name",
+    "read_sprite",
 ]
 
 MAIN_GROUPS = ("objects", "travel & places", "animals & nature", "food & drink", "activities")

@@ -32,7 +32,14 @@ from finetune.pocket.teacher import Targets, precompute
 from finetune.pocket.text import dressed, train_tokenizer
 from finetune.pocket.world import Scene, chance_for, render_scenes, sample_scenes
 
-__all__ = ["Recipe", "SettingsError", "WorldSettings", "held_out_questions", "held_out_scenes"]
+__all__ = [
+    "Recipe",
+    "SettingsError",
+    "TeacherSettings",
+    "WorldSettings",
+    "held_out_questions",
+    "held_out_scenes",
+]
 
 log = logging.getLogger(__name__)
 
