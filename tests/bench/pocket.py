@@ -35,6 +35,10 @@ from finetune.pocket.evaluate import (
 )
 from finetune.pocket.recipe import WorldSettings, held_out_questions, held_out_scenes
 from finetune.pocket.world import Scene, chance_for, render_scenes
+from tools.config import load_config
+from tools.images import open_photo
+from tools.models import open_models
+from tools.sight import Sight
 
 SHIPPED = Path(__file__).parents[2] / "tools" / "models" / "pocket"
 UNSEEN_GROUPS = ("symbols", "people & body")
@@ -141,6 +145,20 @@ def answer_rows(data: Path, style: str, model: Any, tokenizer: Any) -> None:
         row(f"composed scenes in {style}: {kind}", sum(mine), len(mine))
 
 
+def product_rows(data: Path, style: str) -> None:
+    """Single drawings as the product captions them: the embedder picks among six captions."""
+    sight = Sight(open_models(load_config(profile="pocket")))
+    gallery = load_gallery(data, styles=(style,), groups=MAIN_GROUPS)
+    drawings = [c for c in gallery.concepts if c.kind == "drawing" and c.sprites]
+    hits = 0
+    for concept in drawings:
+        pixels = gallery.sprites[concept.sprites[0]].transpose(1, 2, 0)
+        text = sight.describe(open_photo(Image.fromarray(pixels, "RGBA")))
+        words = (concept.spoken, concept.name, *concept.aliases, *concept.tags)
+        hits += any(w.lower() in text for w in words if len(w) > 2)
+    row(f"caption as the product chooses it, one drawing, {style}", hits, len(drawings))
+
+
 def milliseconds(work: Callable[[], object], times: int = 20) -> float:
     """Median time of a call."""
     work()
@@ -202,6 +220,8 @@ def main() -> None:
         blip, blip_processor.tokenizer, *held_out_scenes(args.data, world, 300, single=0.0),
         "two to four things",
     )  # fmt: skip
+    for each in (args.style, *world.styles):
+        product_rows(args.data, each)
     answer_rows(args.data, args.style, llava, llava_processor.tokenizer)
 
     picture = Image.new("RGB", (128, 128), "white")
