@@ -282,6 +282,9 @@ def by_kind(results: list[tuple[Asked, bool]]) -> dict[str, float]:
 def save_llava(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, folder: Path) -> None:
     """Weights, configs, tokenizer, chat template and processor, as on the Hub."""
     folder.mkdir(parents=True, exist_ok=True)
+    model.config.vision_config.name_or_path = (
+        ""  # where the tower came from is a path of this machine
+    )
     model.save_pretrained(folder)
     images = CLIPImageProcessorPil(
         size={"height": 64, "width": 64},
