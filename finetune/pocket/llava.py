@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -282,9 +283,8 @@ def by_kind(results: list[tuple[Asked, bool]]) -> dict[str, float]:
 def save_llava(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, folder: Path) -> None:
     """Weights, configs, tokenizer, chat template and processor, as on the Hub."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.config.vision_config.name_or_path = (
-        ""  # where the tower came from is a path of this machine
-    )
+    tower: Any = model.config.vision_config
+    tower.name_or_path = ""  # a path of the machine that trains
     model.save_pretrained(folder)
     images = CLIPImageProcessorPil(
         size={"height": 64, "width": 64},
