@@ -40,7 +40,7 @@ def png_header(width: int, height: int) -> bytes:
     )
 
 
-def refused(source: object, *words: str) -> str:
+def assert_refused(source: object, *words: str) -> str:
     """The refusal of ``source``: one sentence that has ``words``."""
     with pytest.raises(PhotoError) as caught:
         open_photo(source)
@@ -109,25 +109,25 @@ def test_what_is_no_picture_is_refused_in_a_sentence(tmp_path: Path) -> None:
     good = encoded(drawing(side=256))
     text = tmp_path / "notes.png"
     text.write_text("this is not a picture")
-    refused(b"", "0 bytes")
-    refused(text, "notes.png", "not a picture")
-    refused(good[: len(good) // 2], "damaged or cut off")
-    refused(encoded(drawing(), "JPEG")[:400], "damaged or cut off")
-    refused(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG")
-    refused(b"<?xml version='1.0'?><svg/>", "SVG")
-    refused(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC")
-    refused(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "AVIF")
-    refused(encoded(drawing(), "TIFF"), "PNG, JPEG")
-    refused(encoded(Image.new("RGB", (1, 1))), "too small", "1×1")
-    refused(png_header(20_000, 20_000), "megapixels")
-    refused(png_header(13_000, 100), "13000")
-    refused(b"x" * (MAX_BYTES + 1), "too large")
-    refused(tmp_path, str(tmp_path.name))
-    refused(tmp_path / "nothing.png", "nothing.png")
-    refused("a\0b.png", "can't be read")
-    refused(42, "int")
-    refused("data:image/png;base64,!!!", "damaged")
-    refused("data:text/plain,hello", "base64")
+    assert_refused(b"", "0 bytes")
+    assert_refused(text, "notes.png", "not a picture")
+    assert_refused(good[: len(good) // 2], "damaged or cut off")
+    assert_refused(encoded(drawing(), "JPEG")[:400], "damaged or cut off")
+    assert_refused(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG")
+    assert_refused(b"<?xml version='1.0'?><svg/>", "SVG")
+    assert_refused(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC")
+    assert_refused(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "AVIF")
+    assert_refused(encoded(drawing(), "TIFF"), "PNG, JPEG")
+    assert_refused(encoded(Image.new("RGB", (1, 1))), "too small", "1×1")
+    assert_refused(png_header(20_000, 20_000), "megapixels")
+    assert_refused(png_header(13_000, 100), "13000")
+    assert_refused(b"x" * (MAX_BYTES + 1), "too large")
+    assert_refused(tmp_path, str(tmp_path.name))
+    assert_refused(tmp_path / "nothing.png", "nothing.png")
+    assert_refused("a\0b.png", "can't be read")
+    assert_refused(42, "int")
+    assert_refused("data:image/png;base64,!!!", "damaged")
+    assert_refused("data:text/plain,hello", "base64")
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_what_is_no_picture_is_refused_in_a_sentence(tmp_path: Path) -> None:
     ],
 )
 def test_a_private_address_is_not_fetched(url: str) -> None:
-    refused(url, "private address")
+    assert_refused(url, "private address")
 
 
 def test_other_schemes_are_refused() -> None:
-    refused("file:///etc/passwd", "http")
-    refused("ftp://example.org/x.png", "http")
+    assert_refused("file:///etc/passwd", "http")
+    assert_refused("ftp://example.org/x.png", "http")
 
 
 def answering(*responses: httpx.Response) -> httpx.MockTransport:

@@ -289,7 +289,8 @@ def test_help_imports_no_torch() -> None:
         "assert r.exit_code == 0, r.output\n"
         "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def _red_circle() -> Image.Image:
