@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from tokenizers import Tokenizer
 
 from finetune.pocket.blip import BlipSettings, caption_batch, train_blip
-from finetune.pocket.clip import VisionSettings, make_tower, train_vision
+from finetune.pocket.clip import Batches, VisionSettings, make_tower, pair_loss, train_vision
 from finetune.pocket.convert import convert_tower
 from finetune.pocket.drawings import Gallery, load_gallery
 from finetune.pocket.evaluate import episodes, interval
@@ -32,13 +32,14 @@ from finetune.pocket.recipe import Recipe, SettingsError
 from finetune.pocket.talk import Asked
 from finetune.pocket.teacher import Targets
 from finetune.pocket.text import CHAT_TEMPLATE, dressed, train_tokenizer
+from finetune.pocket.tower import embed_kept
 from finetune.pocket.training import MasterAdamW, rate
 from tests.test_pocket_world import make_drawings
 
 SHIPPED = Path(__file__).parents[1] / "tools" / "models" / "pocket"
 TINY = VisionSettings(
-    steps=6, drawings=12, photos=4, others=0, layers=1, width=64, heads=1, projection=16,
-    evaluate_every=3, lr=3e-3,
+    steps=6, drawings=12, photos=4, characters=4, others=0, layers=1, width=64, heads=1,
+    projection=16, evaluate_every=3, lr=3e-3,
 )  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    return load_gallery(make_drawings(tmp_path_factory.mktemp("data")))
+    return load_gallery(make_drawings(tmp_path_factory.mktemp("data")), invented=4)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,40 @@ def test_a_tiny_training_lowers_the_loss(
     lines = [line for line in capsys.readouterr().out.splitlines() if " loss " in line]
     first, last = (float(line.split(" loss ")[1].split()[0]) for line in (lines[0], lines[-1]))
     assert last < 0.85 * first
+
+
+def test_all_patches_kept_is_the_whole_forward_and_fewer_are_the_ones_with_contrast() -> None:
+    tower = make_tower(TINY).float().eval()
+    pixels = torch.zeros(3, 3, 64, 64)
+    pixels[:, :, 16:40, 16:40] = torch.randn(3, 3, 24, 24)  # nine patches with something in them
+    with torch.no_grad():
+        whole = tower(pixel_values=pixels).image_embeds
+        torch.testing.assert_close(embed_kept(tower, pixels, 64), whole)
+        torch.testing.assert_close(embed_kept(tower, pixels, 10**6), whole)
+        few = embed_kept(tower, pixels, 9)
+        assert not torch.allclose(few, whole)
+        pixels[:, :, 48:, 48:] = 0.2  # flat, so never among the nine
+        torch.testing.assert_close(embed_kept(tower, pixels, 9), few)
+
+
+def test_the_pair_loss_wants_the_other_one_of_each_pair() -> None:
+    scale = torch.tensor(20.0)
+    rows = torch.eye(4)
+    matched = rows.repeat_interleave(2, 0)  # 0 0 1 1 2 2 3 3
+    crossed = rows[[0, 1, 1, 2, 2, 3, 3, 0]]
+    assert float(pair_loss(matched, scale)) < 1e-3
+    assert float(pair_loss(crossed, scale)) > 10
+    assert float(pair_loss(rows[:0], scale)) == 0
+
+
+def test_a_batch_shows_every_paired_thing_twice(gallery: Gallery, targets: Targets) -> None:
+    batch = Batches(gallery, targets, TINY).draw(3)
+    drawn, paired = batch.pairs
+    assert (drawn, paired) == (12, 16) and len(batch.pictures) == 20
+    assert torch.equal(batch.labels[0:drawn:2], batch.labels[1:drawn:2])
+    assert (batch.labels[:drawn] >= 0).all()
+    assert (batch.labels[drawn:] == -1).all(), "turned characters and photos have no name"
+    assert batch.known[:drawn].all() and not batch.known[drawn:paired].any()
 
 
 def test_no_time_means_no_step_and_not_finished(

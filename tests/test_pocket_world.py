@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from finetune.pocket.augment import backgrounds, place, vary_style
+from finetune.pocket.augment import backgrounds, cartoon, place, vary_style
 from finetune.pocket.drawings import COLOURS, Gallery, dominant_colour, load_gallery, plain_name
 from finetune.pocket.talk import NUMBERS, a, caption, plural, questions, where
 from finetune.pocket.world import (
@@ -250,3 +250,54 @@ def test_variation_changes_style_but_not_place(gallery: Gallery) -> None:
     outside[:, low[0] : high[0], low[1] : high[1]] = 0
     assert outside.max() < 1e-6
     assert (varied[:, 3].sum((1, 2)) > 40).all()
+
+
+def test_a_cartoon_has_few_colours_and_a_dark_rim(gallery: Gallery) -> None:
+    sprite = torch.from_numpy(gallery.sprites[:1]).float() / 255  # a red disc
+    shaded = sprite.clone()
+    shaded[:, :3] *= torch.linspace(0.3, 1, 72)[None, None, :, None]
+    half = torch.tensor([0.5])
+    layer = place(shaded, x=half, y=half, size=torch.tensor([0.8])).repeat(16, 1, 1, 1)
+    inked = cartoon(layer, chance_for(4))
+    alpha = inked[:, 3:]
+    assert (inked[:, :3] <= alpha + 1e-5).all() and inked.min() >= 0, "premultiplied, in range"
+    assert (alpha.sum((1, 2, 3)) > layer[:, 3:].sum((1, 2, 3))).all(), "the line lies outside too"
+
+    def covered(picture: torch.Tensor) -> float:
+        """Share of the inside that its four commonest colours cover."""
+        inside = (picture[:3, picture[3] > 0.99] * 32).round()
+        counts = torch.unique(inside, dim=1, return_counts=True)[1].sort(descending=True).values
+        return float(counts[:4].sum() / counts.sum())
+
+    assert covered(layer[0]) < 0.6
+    assert all(covered(picture) > 0.75 for picture in inked)
+    core = -torch.nn.functional.max_pool2d(-layer[:1, 3:], 3, 1, 1)[0, 0]
+    rim = (layer[0, 3] > 0.95) & (core < 0.5)
+    assert rim.any() and inked[:, :3, rim].amax(1).mean() < 0.3, "ink on the silhouette"
+
+
+def test_invented_characters_are_alike_among_themselves_and_always_the_same(
+    tmp_path: Path,
+) -> None:
+    gallery = load_gallery(make_drawings(tmp_path), invented=12)
+    again = load_gallery(make_drawings(tmp_path), invented=12)
+    assert np.array_equal(gallery.sprites, again.sprites)
+    made = gallery.of_kind("character")
+    assert len(made) == 12 and all(len(gallery.concepts[c].sprites) == 6 for c in made)
+    pixels = torch.from_numpy(gallery.sprites[:, 3].astype(np.float32))[:, None]
+    soft = torch.nn.functional.avg_pool2d(pixels, 9, 4).flatten(1)
+    soft = torch.nn.functional.normalize(soft - soft.mean(1, keepdim=True), dim=1)
+    rows = [list(gallery.concepts[c].sprites) for c in made]
+    within = torch.stack([(soft[r] @ soft[r].T)[0, 1:].mean() for r in rows])
+    between = torch.stack([soft[a[0]] @ soft[b[0]] for a in rows for b in rows if a is not b])
+    assert within.mean() > between.mean() + 0.3
+
+
+def test_turned_views_are_the_eight_symmetries_of_a_square(gallery: Gallery) -> None:
+    leaf = gallery.concepts[_concepts(gallery)["leaf"]].sprites[0]
+    views = render_views(gallery, [leaf] * 8, chance=chance_for(1), strength=0, turned=np.arange(8))
+    for symmetry in range(8):
+        picture = views[0].flip(-1) if symmetry >= 4 else views[0]
+        expected = torch.rot90(picture, symmetry % 4, (-2, -1))
+        torch.testing.assert_close(views[symmetry], expected, atol=2e-3, rtol=0)
+    assert not torch.allclose(views[0], views[1], atol=0.05)

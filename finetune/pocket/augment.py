@@ -13,7 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["CANVAS", "backgrounds", "finish", "over", "place", "tint", "uniform", "vary_style"]
+__all__ = [
+    "CANVAS",
+    "backgrounds",
+    "cartoon",
+    "finish",
+    "over",
+    "place",
+    "tint",
+    "uniform",
+    "vary_style",
+]
 
 CANVAS = 64
 """Side of a picture in pixels."""
@@ -103,7 +113,7 @@ def vary_style(
 ) -> Tensor:
     """Redraw premultiplied layers (N, 4, S, S) in other manners.
 
-    Each manner (recolour, grey, flatten, shade, relief, outline, line drawing) hits a random part
+    Each manner (recolour, grey, flatten, shade, cartoon, outline, line drawing) hits a random part
     of the batch; `strength` 0..1 scales how often and how much. Strong variation from the first
     step keeps a fresh tower from learning anything, so callers phase it in. Rows where
     `keep_colour` (bool, (N,)) holds keep the colour that a sentence may name.
@@ -127,7 +137,9 @@ def vary_style(
     layer[pick, :3] = flat.clamp(0, 1) * alpha
     pick = _some(n, 0.35 * strength, chance)
     layer[pick] = _shade(layer[pick], chance)
-    pick = _some(n, 0.25 * strength, chance)
+    pick = _some(n, 0.15 * strength, chance)
+    layer[pick] = cartoon(layer[pick], chance)
+    pick = _some(n, 0.2 * strength, chance)
     layer[pick] = _outline(layer[pick], chance)
     pick = _some(n, 0.12 * strength, chance)
     pick = pick[free[pick]]
@@ -184,6 +196,26 @@ def _outline(layer: Tensor, chance: torch.Generator) -> Tensor:
     lines = _edges(layer) * inner * alpha
     rgb = layer[:, :3] * (1 - lines) + ink * lines + ink * (grown - alpha)
     return torch.cat([rgb, grown], 1)
+
+
+def cartoon(layer: Tensor, chance: torch.Generator) -> Tensor:
+    """A few flat colours with a thick dark line around each, as comics are inked: (N, 4, S, S)."""
+    n = len(layer)
+    alpha = layer[:, 3:]
+    soft = F.avg_pool2d(layer, 3, 1, 1)
+    colour = (soft[:, :3] / soft[:, 3:].clamp_min(1e-2)).clamp(0, 1)
+    levels = uniform(n, 1.6, 4, chance)[:, None, None, None]
+    phase = uniform(n * 3, -0.3, 0.3, chance).view(n, 3, 1, 1)
+    flat = (((colour * levels + phase).round() - phase) / levels).clamp(0, 1)
+    steps = F.max_pool2d(flat, 3, 1, 1) - -F.max_pool2d(-flat, 3, 1, 1)
+    lines = (steps.amax(1, keepdim=True) > 0.12).float() * alpha
+    inner = uniform(n, 0, 1.3, chance).clamp(max=1)[:, None, None, None]
+    wide = (torch.rand(n, generator=chance) < 0.5)[:, None, None, None]
+    grown = torch.where(wide, F.max_pool2d(alpha, 5, 1, 2), F.max_pool2d(alpha, 3, 1, 1))
+    core = -F.max_pool2d(-alpha, 3, 1, 1)
+    ink = uniform(n * 3, 0, 0.15, chance).view(n, 3, 1, 1)
+    line = torch.maximum(lines * inner, grown - core)
+    return torch.cat([flat * (grown - line).clamp_min(0) + ink * line, grown], 1)
 
 
 def _line_drawing(layer: Tensor, chance: torch.Generator) -> Tensor:

@@ -27,11 +27,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from finetune.pocket.clip import MEAN, STD, normalise
 from finetune.pocket.convert import convert_tower
 from finetune.pocket.drawings import Gallery
 from finetune.pocket.talk import caption
 from finetune.pocket.text import dressed
+from finetune.pocket.tower import MEAN, STD, normalise
 from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
 from finetune.pocket.world import Scene, chance_for, render_scenes, render_views, sample_scenes
 

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from transformers import BlipForConditionalGeneration, PreTrainedTokenizerFast
 
 from finetune.pocket.blip import caption_batch
-from finetune.pocket.clip import normalise
 from finetune.pocket.drawings import Gallery
 from finetune.pocket.talk import caption
+from finetune.pocket.tower import normalise
 from finetune.pocket.training import MasterAdamW, Progress, rate
 from finetune.pocket.world import Scene, chance_for, render_scenes, sample_scenes
 

@@ -21,30 +21,43 @@ from finetune.pocket.augment import finish
 from finetune.pocket.drawings import Gallery
 from finetune.pocket.evaluate import HeldOut, character_pictures, episodes, photo_pictures
 from finetune.pocket.teacher import Targets
+from finetune.pocket.tower import embed_kept, embed_pictures, normalise
 from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
 from finetune.pocket.world import chance_for, render_views
 
-__all__ = ["MEAN", "STD", "VisionSettings", "embed_pictures", "make_tower", "train_vision"]
-
-MEAN, STD = 0.5, 0.25
-"""Pixels in 0..1 become (value - MEAN) / STD; the same numbers are in every processor config."""
+__all__ = [
+    "Batches",
+    "VisionSettings",
+    "make_tower",
+    "measure",
+    "train_vision",
+    "vision_loss",
+]
 
 
 @dataclass(frozen=True)
 class VisionSettings:
     """Settings of stage `vision` (settings.yaml, `clip.vision`)."""
 
-    steps: int = 1450
+    steps: int = 3200
     """Optimiser steps planned; the learning rate falls to its floor at the end of them."""
-    drawings: int = 256
+    drawings: int = 224
     """Views of drawings a step, in pairs of two styles of one concept."""
-    photos: int = 72
+    photos: int = 160
     """Photo views a step."""
-    others: int = 56
-    """Views of shapes, garments and characters a step."""
+    characters: int = 96
+    """Views of characters a step, in pairs of two drawings of one, turned alike."""
+    others: int = 32
+    """Views of shapes and garments a step."""
+    kept: int = 36
+    """Patches of a picture that the tower sees, the ones with most in them first."""
+    whole: float = 0.85
+    """From this share of the steps on it sees all patches, as it will in use."""
     lr: float = 1e-3
     names_weight: float = 0.25
     """Weight of the softmax against one direction per concept."""
+    pairs_weight: float = 0.25
+    """Weight of the softmax that finds the other one of a pair among the batch's pairs."""
     similarity_weight: float = 8.0
     """Weight of the in-batch similarity loss."""
     own_style: float = 0.5
@@ -78,18 +91,18 @@ def make_tower(settings: VisionSettings) -> CLIPVisionModelWithProjection:
     return tower.bfloat16()
 
 
-def normalise(pictures: Tensor) -> Tensor:
-    """Pixels in 0..1 to what the towers take, bfloat16."""
-    return ((pictures - MEAN) / STD).bfloat16()
+@dataclass(frozen=True)
+class Batch:
+    """`pictures` (N, 3, 64, 64) with unit `targets` (N, E), where `known`; `labels`: concept or -1.
 
+    Rows 2i and 2i + 1 show one thing twice: `pairs` = (end of the drawings, end of the characters).
+    """
 
-@torch.no_grad()
-def embed_pictures(tower: nn.Module, pictures: Tensor, batch: int = 128) -> Tensor:
-    """Unit embeddings float32 (N, E) of pictures in 0..1."""
-    rows = [
-        tower(pixel_values=normalise(part)).image_embeds.float() for part in pictures.split(batch)
-    ]
-    return F.normalize(torch.cat(rows), dim=-1)
+    pictures: Tensor
+    targets: Tensor
+    known: Tensor
+    labels: Tensor
+    pairs: tuple[int, int]
 
 
 class Batches:
@@ -109,62 +122,79 @@ class Batches:
         main = np.array([gallery.concepts[c].group != "smileys & emotion" for c in self.drawings])
         weight = np.where(main, 1.0, 0.5)
         self._weight = weight / weight.sum()
-        self._kinds = [gallery.of_kind(k) for k in ("character", "garment", "shape")]
+        self.characters = np.array(gallery.of_kind("character"))
+        self._kinds = [gallery.of_kind(k) for k in ("garment", "shape")]
 
-    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pictures (N, 3, 64, 64), targets (N, E), whether a target exists (N,), labels (N,).
-
-        Labels are concept numbers, -1 for photos.
-        """
+    def draw(self, step: int) -> Batch:
+        """The batch of a step."""
         s = self.settings
         rng = np.random.default_rng([s.seed, step, 1])
         chance = chance_for(s.seed, step)
         strength = min(1.0, 0.3 + 0.7 * step / max(1, s.phase_in * s.steps))
-        concepts = rng.choice(self.drawings, s.drawings // 2, p=self._weight)
-        sprites = []
-        for c in concepts:
-            mine = self.gallery.concepts[c].sprites
-            sprites += list(rng.permutation(mine)[:2]) if len(mine) > 1 else [mine[0]] * 2
-        for kind, share in zip(self._kinds, (0.75, 0.15, 0.1), strict=True):
+        sprites: list[int] = []
+        for c in rng.choice(self.drawings, s.drawings // 2, p=self._weight):
+            sprites += self._two(int(c), rng)
+        if len(self.characters):
+            for c in rng.choice(self.characters, s.characters // 2):
+                sprites += self._two(int(c), rng)
+        drawn, paired = s.drawings // 2 * 2, len(sprites)
+        for kind, share in zip(self._kinds, (0.6, 0.4), strict=True):
             for c in rng.choice(kind, round(s.others * share)) if kind else ():
-                sprites.append(rng.choice(self.gallery.concepts[c].sprites))
+                sprites.append(int(rng.choice(self.gallery.concepts[c].sprites)))
         index = np.array(sprites)
+        turned = np.zeros(len(index), np.int64)
+        turned[drawn:paired] = np.repeat(rng.integers(0, 8, (paired - drawn) // 2), 2)
         views = render_views(
-            self.gallery, index, chance=chance, strength=strength, photos=self.photos
+            self.gallery, index, chance=chance, strength=strength, photos=self.photos, turned=turned
         )
         labels = torch.from_numpy(self.gallery.concept_of[index])
-        targets = self.sprite_targets[index]
+        labels[drawn:paired] = -1  # a turned character has no name
         taken = torch.randint(len(self.photos), (s.photos,), generator=chance)
         photos = self.photos[taken].float() / 255
         mirrored = torch.rand(len(photos), generator=chance) < 0.5
         photos = torch.where(mirrored[:, None, None, None], photos.flip(-1), photos)
         photos = finish(photos, strength, chance)
-        pictures = torch.cat([views, photos])
-        targets = torch.cat([targets, self.photo_features[taken]])
+        targets = torch.cat([self.sprite_targets[index], self.photo_features[taken]])
         labels = torch.cat([labels, torch.full((len(photos),), -1)])
-        return pictures, targets, targets.norm(dim=-1) > 0.5, labels
+        pictures = torch.cat([views, photos])
+        return Batch(pictures, targets, targets.norm(dim=-1) > 0.5, labels, (drawn, paired))
+
+    def _two(self, concept: int, rng: np.random.Generator) -> list[int]:
+        mine = self.gallery.concepts[concept].sprites
+        return [int(s) for s in rng.permutation(mine)[:2]] if len(mine) > 1 else [mine[0]] * 2
 
 
 def vision_loss(
-    embeddings: Tensor,
-    targets: Tensor,
-    known: Tensor,
-    labels: Tensor,
-    directions: Tensor,
-    scale: Tensor,
-    settings: VisionSettings,
+    embeddings: Tensor, batch: Batch, directions: Tensor, scale: Tensor, settings: VisionSettings
 ) -> tuple[Tensor, dict[str, float]]:
-    """Distillation and naming losses of unit embeddings (N, E), all in float32."""
-    z, t = embeddings[known], targets[known]
+    """Distillation, naming and pairing losses of unit embeddings (N, E), all in float32."""
+    z, t = embeddings[batch.known], batch.targets[batch.known]
     distil = (1 - (z * t).sum(-1)).mean()
     similar = ((z @ z.T - t @ t.T) ** 2).mean()
-    named = labels >= 0
-    logits = scale.exp().clamp(max=60) * embeddings[named] @ F.normalize(directions, dim=-1).T
-    naming = F.cross_entropy(logits, labels[named], label_smoothing=0.05)
+    named = batch.labels >= 0
+    sharp = scale.exp().clamp(max=60)
+    logits = sharp * embeddings[named] @ F.normalize(directions, dim=-1).T
+    naming = F.cross_entropy(logits, batch.labels[named], label_smoothing=0.05)
+    drawn, paired = batch.pairs
+    things = pair_loss(embeddings[:drawn], sharp)
+    letters = pair_loss(embeddings[drawn:paired], sharp)
     total = distil + settings.similarity_weight * similar + settings.names_weight * naming
-    right = (logits.argmax(-1) == labels[named]).float().mean()
-    parts = {"cos": 1 - distil, "similar": similar, "naming": naming, "right": right}
+    total = total + settings.pairs_weight * (things + letters)
+    right = (logits.argmax(-1) == batch.labels[named]).float().mean()
+    parts = {
+        "cos": 1 - distil, "similar": similar, "naming": naming, "right": right,
+        "things": things, "letters": letters,
+    }  # fmt: skip
     return total, {k: float(v.detach()) for k, v in parts.items()}
+
+
+def pair_loss(embeddings: Tensor, scale: Tensor) -> Tensor:
+    """Cross-entropy of finding row 2i + 1 from row 2i and the reverse; 0 for no rows."""
+    if len(embeddings) < 2:
+        return embeddings.sum() * 0
+    logits = scale * embeddings[0::2] @ embeddings[1::2].T
+    own = torch.arange(len(logits))
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
 def train_vision(
@@ -202,15 +232,15 @@ def train_vision(
         save_state(folder / "vision.pt", {"step": step, "optimiser": optimiser.state_dict()})
 
     while step < settings.steps and not progress.over:
-        pictures, wanted, known, labels = batches.draw(step)
-        embeddings = F.normalize(
-            tower(pixel_values=normalise(pictures)).image_embeds.float(), dim=-1
-        )
-        loss, parts = vision_loss(embeddings, wanted, known, labels, directions, scale, settings)
+        batch = batches.draw(step)
+        kept = settings.kept if step < settings.whole * settings.steps else 10**6
+        torch.manual_seed(step)  # which patches are kept
+        embeddings = F.normalize(embed_kept(tower, normalise(batch.pictures), kept).float(), dim=-1)
+        loss, parts = vision_loss(embeddings, batch, directions, scale, settings)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = optimiser.step(rate(step, settings.steps))
         step += 1
-        progress.add(len(pictures), loss=float(loss.detach()), norm=norm, **parts)
+        progress.add(len(batch.pictures), loss=float(loss.detach()), norm=norm, **parts)
         more = {}
         if step % settings.evaluate_every == 0 or step == settings.steps:
             save()
@@ -232,6 +262,8 @@ def measure(
 
     hits, n = held_out.one_shot(embed, count=600)
     row = {"style_20way": hits / n}
+    hits, n = held_out.one_shot(embed, count=600, inked=True)
+    row["inked_20way"] = hits / n
     asked = embed(held_out.asked) @ F.normalize(directions, dim=-1).T
     labels = torch.from_numpy(held_out.asked_labels)
     top = asked.topk(5, dim=-1).indices == labels[:, None]

@@ -24,10 +24,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from finetune.pocket.clip import MEAN, STD, embed_pictures
 from finetune.pocket.drawings import MAIN_GROUPS, Gallery
 from finetune.pocket.evaluate import HeldOut, rank_names
 from finetune.pocket.text import dressed, named_concepts, names_of, prompts, write_vocabulary
+from finetune.pocket.tower import MEAN, STD, embed_pictures
 from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
 from finetune.pocket.world import chance_for, render_views
 
@@ -154,6 +154,10 @@ def train_text(
         optimiser.load_state_dict(state["optimiser"])
         step = state["step"]
     progress = Progress(folder, "clip text", settings.steps, minutes)
+
+    def save() -> None:
+        save_state(folder / "text.pt", {"step": step, "optimiser": optimiser.state_dict()})
+
     while step < settings.steps and not progress.over:
         rng = np.random.default_rng([settings.seed, step, 5])
         chosen = rng.integers(0, len(texts), settings.texts)
@@ -175,11 +179,13 @@ def train_text(
         progress.add(len(few), naming=float(naming.detach()), pull=float(pull.detach()))
         if step % 50 == 0 or step == settings.steps:
             more = {}
-            if held_out is not None and (step % 300 == 0 or step == settings.steps):
-                ranks = name_ranks(model, own, gallery, held_out)
-                more = {"top1": float((ranks < 1).mean()), "top5": float((ranks < 5).mean())}
+            if step % 300 == 0 or step == settings.steps:
+                save()
+                if held_out is not None:
+                    ranks = name_ranks(model, own, gallery, held_out)
+                    more = {"top1": float((ranks < 1).mean()), "top5": float((ranks < 5).mean())}
             progress.report(step, **more)
-    save_state(folder / "text.pt", {"step": step, "optimiser": optimiser.state_dict()})
+    save()
     return model
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import CLIPVisionModelWithProjection
 from transformers.models.blip.modeling_blip import BlipVisionModel
 
-from finetune.pocket.clip import MEAN, STD
+from finetune.pocket.tower import MEAN, STD
 from finetune.pocket.world import chance_for
 
 __all__ = ["convert_tower"]

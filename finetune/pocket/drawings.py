@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from finetune.pocket.sprites import SPRITE, Concept, Row, characters, garments, shapes
+from finetune.pocket.sprites import (
+    SPRITE,
+    Concept,
+    Row,
+    characters,
+    garments,
+    invented_characters,
+    shapes,
+)
 
 __all__ = [
     "COLOURS",
@@ -128,10 +136,12 @@ def load_gallery(
     groups: Sequence[str] = MAIN_GROUPS,
     garments_per_class: int = 120,
     held_out_alphabets: Sequence[str] = ("Greek",),
+    invented: int = 0,
 ) -> Gallery:
     """Read what exists below `data`: `emoji/`, `fashion_mnist/`, `omniglot/`; shapes are drawn.
 
-    A folder that is missing is left out, so a test can work with a few drawings.
+    A folder that is missing is left out, so a test can work with a few drawings. `invented`
+    characters of no alphabet come last.
     """
     rows: list[Row] = []
     if (data / "emoji" / "annotations.json").exists():
@@ -141,6 +151,7 @@ def load_gallery(
         rows += garments(data / "fashion_mnist", garments_per_class)
     if (data / "omniglot").exists():
         rows += characters(data / "omniglot", held_out_alphabets)
+    rows += invented_characters(invented)
     return _assemble(rows, [*styles, "plain"])
 
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from finetune.pocket.augment import cartoon, over, place
 from finetune.pocket.drawings import Gallery, load_gallery
 from finetune.pocket.teacher import HELD_OUT_PHOTOS
 from finetune.pocket.world import chance_for, render_views
@@ -72,7 +73,11 @@ def episodes(
 
 
 class HeldOut:
-    """Pictures never trained on: `asked` in an unseen style, `taught` in the styles of training."""
+    """Pictures never trained on: `asked` in an unseen style, `taught` in the styles of training.
+
+    `inked` are those of `asked` in flat colours with thick outlines: no style of its own, but the
+    nearest thing to one for steering.
+    """
 
     def __init__(self, gallery: Gallery, concepts: Sequence[int], style: str) -> None:
         unseen = gallery.styles.index(style)
@@ -82,15 +87,27 @@ class HeldOut:
         self.asked_labels = gallery.concept_of[asked]
         self.taught_labels = gallery.concept_of[taught]
         self.asked = render_views(gallery, asked, chance=chance_for(0), strength=0)
+        self.inked = _inked(gallery, asked)
         self.taught = render_views(gallery, taught, chance=chance_for(0), strength=0)
         self.concepts = [gallery.concepts[int(c)] for c in self.asked_labels]
 
-    def one_shot(self, embed: Embed, *, ways: int = 20, count: int = 2000) -> tuple[int, int]:
+    def one_shot(
+        self, embed: Embed, *, ways: int = 20, count: int = 2000, inked: bool = False
+    ) -> tuple[int, int]:
         """Teach one drawing of a training style per thing, ask with the unseen style."""
+        asked = self.inked if inked else self.asked
         return episodes(
-            embed(self.taught).numpy(), self.taught_labels, embed(self.asked).numpy(),
+            embed(self.taught).numpy(), self.taught_labels, embed(asked).numpy(),
             self.asked_labels, ways=ways, count=count,
         )  # fmt: skip
+
+
+def _inked(gallery: Gallery, sprites: Sequence[int]) -> Tensor:
+    n = len(sprites)
+    rgba = torch.from_numpy(gallery.sprites[list(sprites)]).float() / 255
+    half = torch.full((n,), 0.5)
+    layer = cartoon(place(rgba, x=half, y=half, size=torch.full((n,), 0.9)), chance_for(7))
+    return over(layer, torch.ones(n, 3, *layer.shape[-2:])).clamp(0, 1)
 
 
 def load_held_out(

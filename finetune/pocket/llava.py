@@ -28,12 +28,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from finetune.pocket.clip import MEAN, STD
 from finetune.pocket.drawings import Gallery
 from finetune.pocket.easy_vqa import EasyVqa
 from finetune.pocket.prompt import PATCHES, Packed, pack
 from finetune.pocket.talk import Asked, questions
 from finetune.pocket.text import CHAT_TEMPLATE, dressed
+from finetune.pocket.tower import MEAN, STD
 from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
 from finetune.pocket.world import chance_for, render_scenes, sample_scenes
 

@@ -59,6 +59,8 @@ class WorldSettings:
     """Never trained on; every held-out result is measured on it."""
     groups: tuple[str, ...] = (*MAIN_GROUPS, "smileys & emotion")
     tokens: int = 3072
+    invented: int = 900
+    """Characters of no alphabet, for learning what makes two drawings one character."""
     seed: int = 0
 
 
@@ -144,7 +146,10 @@ class Recipe:
     @cached_property
     def gallery(self) -> Gallery:
         """Every sprite of the styles of training."""
-        return load_gallery(self.data, styles=self.world.styles, groups=self.world.groups)
+        return load_gallery(
+            self.data, styles=self.world.styles, groups=self.world.groups,
+            invented=self.world.invented,
+        )  # fmt: skip
 
     @cached_property
     def targets(self) -> Targets:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-__all__ = ["SPRITE", "Concept", "Row", "characters", "garments", "shapes"]
+__all__ = ["SPRITE", "Concept", "Row", "characters", "garments", "invented_characters", "shapes"]
 
 SPRITE = 72
 """Side of a sprite in pixels."""
@@ -173,3 +173,49 @@ def characters(folder: Path, held_out: Sequence[str]) -> list[Row]:
         )
         rows.append((concept, pictures))
     return rows
+
+
+def invented_characters(count: int, drawings: int = 6, seed: int = 0) -> list[Row]:
+    """Characters of no alphabet: a few smooth strokes each, redrawn with an unsteady hand.
+
+    A hundred real characters are too few to learn what makes two drawings one character.
+    """
+    rows = []
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        strokes = [_stroke(rng) for _ in range(int(rng.integers(1, 5)))]
+        pictures = []
+        for _ in range(drawings):
+            mask = Image.new("L", (SPRITE * 2, SPRITE * 2))
+            pen = ImageDraw.Draw(mask)
+            width = int(rng.integers(3, 8))
+            for points in strokes:
+                curve = _curve(points + rng.normal(0, 0.035, points.shape)) * SPRITE * 2
+                pen.line([(float(x), float(y)) for x, y in curve], fill=255, width=width)
+            alpha = np.asarray(mask.resize((SPRITE, SPRITE), Image.Resampling.BOX))
+            pictures.append(("plain", np.stack([np.full_like(alpha, 255)] * 3 + [alpha])))
+        name = f"invented {number:04d}"
+        concept = Concept(
+            f"character-{name}", name, "character", "characters", ("letter",), (), "character"
+        )
+        rows.append((concept, pictures))
+    return rows
+
+
+def _stroke(rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Control points (3 or 4, 2) of one stroke, in 0.1..0.9; every third one is straight."""
+    ends = rng.uniform(0.12, 0.88, (2, 2))
+    if rng.random() < 0.33:
+        return np.stack([ends[0], ends.mean(0), ends[1]])
+    middle = rng.uniform(0.1, 0.9, (int(rng.integers(1, 3)), 2))
+    return np.concatenate([ends[:1], middle, ends[1:]])
+
+
+def _curve(points: npt.NDArray[np.float64], steps: int = 24) -> npt.NDArray[np.float64]:
+    """Points (steps, 2) of the Bezier curve of control points (n, 2), by de Casteljau."""
+    at = np.linspace(0, 1, steps)[:, None, None]
+    rows = np.repeat(points[None], steps, 0)
+    while rows.shape[1] > 1:
+        rows = rows[:, :-1] * (1 - at) + rows[:, 1:] * at
+    curve: npt.NDArray[np.float64] = rows[:, 0]
+    return curve

@@ -44,12 +44,15 @@ def render_views(
     chance: torch.Generator,
     strength: float = 1.0,
     photos: Tensor | None = None,
+    turned: npt.NDArray[np.int64] | None = None,
 ) -> Tensor:
     """One varied picture of one thing per sprite index: float32 (N, 3, 64, 64) in 0..1.
 
     `strength` 0 gives the drawing centred on white, as people send it; 1 the full variation of
     place, style, background and noise. `photos` (uint8, (M, 3, 64, 64)) are further backgrounds.
     The concept and style of row i are `gallery.concept_of[sprites[i]]`, `gallery.style_of[…]`.
+    `turned` (N,) in 0..7 turns each sprite by quarters first, and mirrors it from 4 on: a turned
+    character is another character.
     """
     index = torch.as_tensor(np.asarray(sprites), dtype=torch.long)
     n = len(index)
@@ -57,6 +60,8 @@ def render_views(
     kinds = [gallery.concepts[c].kind for c in gallery.concept_of[index.numpy()]]
     tinted = torch.tensor([k in _TINTED for k in kinds], dtype=torch.bool)
     rgba = _tint_some(rgba, tinted, kinds, chance)
+    if turned is not None:
+        rgba = _turn(rgba, turned)
     half = torch.full((n,), 0.5)
     if strength <= 0:
         layer = place(rgba, x=half, y=half, size=torch.full((n,), 0.94))
@@ -82,6 +87,16 @@ def render_views(
     below = backgrounds(n, chance, photos=photos, plain=1 - 0.35 * strength)
     below = _contrast(layer, below, kinds)
     return finish(over(layer, below), strength, chance)
+
+
+def _turn(rgba: Tensor, turned: npt.NDArray[np.int64]) -> Tensor:
+    """The eight symmetries of a square, one per row."""
+    rgba = rgba.clone()
+    for symmetry in np.unique(turned[turned > 0]):
+        rows = torch.from_numpy(np.flatnonzero(turned == symmetry))
+        sprites = rgba[rows].flip(-1) if symmetry >= 4 else rgba[rows]
+        rgba[rows] = torch.rot90(sprites, int(symmetry) % 4, (-2, -1))
+    return rgba
 
 
 def _tint_some(rgba: Tensor, tinted: Tensor, kinds: list[str], chance: torch.Generator) -> Tensor:

@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from finetune.pocket.clip import normalise
 from finetune.pocket.drawings import COLOURS, MAIN_GROUPS, Gallery, load_gallery
 from finetune.pocket.easy_vqa import EasyVqa
 from finetune.pocket.evaluate import (
@@ -34,6 +33,7 @@ from finetune.pocket.evaluate import (
     photo_pictures,
 )
 from finetune.pocket.recipe import WorldSettings, held_out_questions, held_out_scenes
+from finetune.pocket.tower import normalise
 from finetune.pocket.world import Scene, chance_for, render_scenes
 from tools.config import load_config
 from tools.images import open_photo

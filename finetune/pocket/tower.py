@@ -1,0 +1,64 @@
+"""The vision tower as a function: pixels in, tokens or embeddings out, some patches left out.
+
+Knows the numbers that pixels are normalised with; nothing about drawings, losses or training.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPVisionModelWithProjection
+
+__all__ = ["MEAN", "STD", "embed_kept", "embed_pictures", "normalise", "tokens_kept"]
+
+MEAN, STD = 0.5, 0.25
+"""Pixels in 0..1 become (value - MEAN) / STD; the same numbers are in every processor config."""
+
+
+def normalise(pictures: Tensor) -> Tensor:
+    """Pixels in 0..1 to what the towers take, bfloat16."""
+    return ((pictures - MEAN) / STD).bfloat16()
+
+
+@torch.no_grad()
+def embed_pictures(tower: nn.Module, pictures: Tensor, batch: int = 128) -> Tensor:
+    """Unit embeddings float32 (N, E) of pictures in 0..1."""
+    rows = [
+        tower(pixel_values=normalise(part)).image_embeds.float() for part in pictures.split(batch)
+    ]
+    return F.normalize(torch.cat(rows), dim=-1)
+
+
+def tokens_kept(
+    tower: CLIPVisionModelWithProjection, pixels: Tensor, kept: int
+) -> tuple[Tensor, Tensor]:
+    """Tokens (N, 1 + kept, width), the class token first, and which patches they are (N, kept).
+
+    Only the `kept` patches with most contrast are seen, with some chance. Half the patches are a
+    fraction of the work (Li et al. 2023, "Scaling Language-Image Pre-training via Masking"); blank
+    paper is what is left out first. Tokens are normalised as the class token is before its
+    projection.
+    """
+    vision = tower.vision_model
+    patch: int = vision.embeddings.patch_size
+    hidden = vision.embeddings(pixels)
+    patches = hidden.shape[1] - 1
+    chosen = torch.arange(patches).expand(len(pixels), -1)
+    if kept < patches:
+        with torch.no_grad():
+            mean = F.avg_pool2d(pixels.float(), patch)
+            variance = F.avg_pool2d(pixels.float() ** 2, patch) - mean**2
+            contrast = variance.clamp_min(0).sum(1).flatten(1).sqrt()
+            chosen = (contrast + 0.5 * torch.rand(contrast.shape)).topk(kept).indices
+            rows = torch.cat([torch.zeros(len(pixels), 1, dtype=torch.long), chosen + 1], 1)
+        hidden = hidden.gather(1, rows[..., None].expand(-1, -1, hidden.shape[-1]))
+    out = vision.encoder(inputs_embeds=vision.pre_layrnorm(hidden)).last_hidden_state
+    return vision.post_layernorm(out), chosen
+
+
+def embed_kept(tower: CLIPVisionModelWithProjection, pixels: Tensor, kept: int) -> Tensor:
+    """Embeddings (N, E), not normalised, from the `kept` patches with most contrast."""
+    tokens, _ = tokens_kept(tower, pixels, kept)
+    embeds: Tensor = tower.visual_projection(tokens[:, 0])
+    return embeds
