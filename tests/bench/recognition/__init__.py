@@ -1,0 +1,1 @@
+"""The recognition benchmark: ``python -m tests.bench.recognition`` (see ``__main__``)."""
