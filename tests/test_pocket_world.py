@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,15 @@ from PIL import Image, ImageDraw
 
 from finetune.pocket.augment import backgrounds, cartoon, place, vary_style
 from finetune.pocket.drawings import COLOURS, Gallery, dominant_colour, load_gallery, plain_name
-from finetune.pocket.talk import NUMBERS, a, caption, plural, questions, where
+from finetune.pocket.talk import (
+    NUMBERS,
+    a,
+    caption,
+    general_word,
+    plural,
+    questions,
+    where,
+)
 from finetune.pocket.world import (
     Scene,
     Thing,
@@ -141,6 +150,21 @@ def test_caption_counts_and_colours(gallery: Gallery) -> None:
         for one, other in (("", ""), ("red ", "blue "))
         for end in ("", " on a yellow background")
     }
+
+
+def test_a_caption_may_say_the_general_word_of_a_thing(gallery: Gallery) -> None:
+    names = _concepts(gallery)
+    apple = names["apple"]
+    concepts = [replace(c, tags=(*c.tags, "fruit")) if i == apple else c
+                for i, c in enumerate(gallery.concepts)]  # fmt: skip
+    fruity = replace(gallery, concepts=concepts)
+    assert general_word(fruity, apple) == "fruit" and general_word(gallery, apple) == ""
+    sprite = gallery.concepts[apple].sprites[0]
+    scene = Scene((Thing(apple, sprite, 0.5, 0.5, 0.8, "red"),), "white", 0)
+    said = [caption(fruity, scene, np.random.default_rng(i), general=0.5) for i in range(60)]
+    assert set(said) == {"a fruit", "an apple", "a red apple"}
+    assert 15 < said.count("a fruit") < 45
+    assert caption(gallery, scene, np.random.default_rng(0), general=1.0).endswith("apple")
 
 
 def _true_answers(gallery: Gallery, scene: Scene, question: str) -> str | None:

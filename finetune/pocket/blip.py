@@ -1,8 +1,8 @@
-"""The pocket BLIP: captions. Its vision tower starts as the CLIP tower, its decoder from nothing.
+"""The pocket BLIP: captions. Its vision tower is the CLIP tower's pupil, its decoder starts empty.
 
 BLIP's tower has no normalisation before its layers, so the converted weights are close, not
-equal: stage `tower` draws them to the CLIP tower's tokens, stage `captions` trains the decoder
-(and, at a low rate, the tower) on scenes. Only caption tokens are supervised.
+equal: stage `tower` draws them to the CLIP tower's tokens. Stage `captions` trains the decoder
+alone, on the tokens of pools of scenes (`pool`). Only caption tokens are supervised.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ from transformers import (
 
 from finetune.pocket.convert import convert_tower
 from finetune.pocket.drawings import Gallery
+from finetune.pocket.pool import draw_pool
 from finetune.pocket.talk import caption
 from finetune.pocket.text import dressed
-from finetune.pocket.tower import MEAN, STD, normalise
+from finetune.pocket.tower import MEAN, STD, normalise, tokens_kept
 from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
 from finetune.pocket.world import Scene, chance_for, render_scenes, render_views, sample_scenes
 
 __all__ = [
     "BlipSettings",
     "caption_batch",
+    "caption_loss",
     "caption_pictures",
     "make_blip",
     "named_share",
@@ -53,22 +55,28 @@ LENGTH = 40
 class BlipSettings:
     """Settings of the captioner (settings.yaml, `blip`)."""
 
-    tower_steps: int = 150
+    tower_steps: int = 300
     """Steps that draw the converted tower to the CLIP tower's tokens."""
-    steps: int = 2400
-    batch: int = 128
+    tower_batch: int = 128
+    tower_lr: float = 3e-3
+    steps: int = 2000
+    """Steps of the decoder."""
+    batch: int = 256
+    """Captions a step."""
     lr: float = 1.2e-3
-    tower_rate: float = 0.2
-    """The tower's learning rate as a factor on the decoder's, once unlocked."""
-    unlock: float = 0.15
-    """Share of the steps after which the tower learns too."""
-    single_first: float = 0.9
-    """Share of scenes with one thing while the tower is locked: it knows single things."""
+    pools: int = 4
+    """Pools of scenes, drawn one after the other."""
+    views: int = 12_288
+    """Scenes in each."""
     single: float = 0.5
-    """The same, once it is unlocked and can learn to look at several."""
-    refine_views: int = 24_000
-    """Pictures whose tokens are kept for the decoder's last stage (`blip_refine`)."""
-    refine_steps: int = 2400
+    """Share of scenes with one thing."""
+    general: float = 0.25
+    """Chance that a caption says "a bird" for a duck: unsure of the name, the decoder then says
+    the more general word, where that is likelier."""
+    kept: int = 24
+    """Patches that a step sees of each picture."""
+    whole: float = 0.85
+    """From this share of the steps on it sees all, as in use."""
     layers: int = 3
     width: int = 192
     heads: int = 3
@@ -134,17 +142,22 @@ def caption_batch(
     return ids, mask, labels
 
 
-def _caption_loss(
+def caption_loss(
     model: BlipForConditionalGeneration, tokens: Tensor, captions: tuple[Tensor, Tensor, Tensor]
 ) -> Tensor:
+    """Mean over captions of the cross-entropy of their tokens, given picture tokens (N, K, W)."""
     ids, mask, labels = captions
-    out = model.text_decoder(input_ids=ids, attention_mask=mask, encoder_hidden_states=tokens)
+    decoder = model.text_decoder
+    states = decoder.bert(
+        input_ids=ids, attention_mask=mask, encoder_hidden_states=tokens, is_decoder=True
+    ).last_hidden_state
     wanted = labels[:, 1:]
-    losses = F.cross_entropy(
-        out.logits[:, :-1].float().transpose(1, 2), wanted, ignore_index=-100, reduction="none"
-    )
-    # The mean of every caption counts alike: long lists must not drown the names of single things.
-    return (losses.sum(1) / (wanted != -100).sum(1)).mean()
+    supervised = wanted != -100
+    logits = decoder.cls(states[:, :-1][supervised]).float()
+    losses = F.cross_entropy(logits, wanted[supervised], reduction="none", label_smoothing=0.02)
+    # Every caption counts alike: long lists must not drown the names of single things.
+    weight = (1 / supervised.sum(1, keepdim=True)).expand_as(supervised)[supervised]
+    return (losses * weight).sum() / len(ids)
 
 
 def train_blip(
@@ -166,68 +179,85 @@ def train_blip(
     """
     own = dressed(tokenizer, "blip", LENGTH)
     model = make_blip(tower, len(own), settings)
-    decoder = [*model.text_decoder.parameters()]
-    optimiser = MasterAdamW(
-        [(decoder, 1.0), (model.vision_model.parameters(), settings.tower_rate)], lr=settings.lr
-    )
+    model.eval()  # no dropout: every picture is varied
+    seen = MasterAdamW([(model.vision_model.parameters(), 1.0)], lr=settings.tower_lr)
+    said = MasterAdamW([(model.text_decoder.parameters(), 1.0)], lr=settings.lr)
     state = load_state(folder / "blip.pt") if resume else None
     step = 0
     if state is not None:
-        optimiser.load_state_dict(state["optimiser"])
+        seen.load_state_dict(state["tower"])
+        said.load_state_dict(state["decoder"])
         step = state["step"]
-    total = settings.tower_steps + settings.steps
+    first, total = settings.tower_steps, settings.tower_steps + settings.steps
     progress = Progress(folder, "blip", total, minutes)
-    final_norm = tower.vision_model.post_layernorm
 
     def save() -> None:
-        save_state(folder / "blip.pt", {"step": step, "optimiser": optimiser.state_dict()})
+        rows = {"step": step, "tower": seen.state_dict(), "decoder": said.state_dict()}
+        save_state(folder / "blip.pt", rows)
 
+    def tokens_of(pictures: Tensor) -> Tensor:
+        return model.vision_model(pixel_values=normalise(pictures)).last_hidden_state
+
+    pool, number = None, -1
     while step < total and not progress.over:
-        chance = chance_for(settings.seed, step, 11)
-        if step < settings.tower_steps:
-            rng = np.random.default_rng([settings.seed, step, 12])
-            sprites = rng.integers(0, len(gallery.sprites), settings.batch)
-            pictures = normalise(
-                render_views(gallery, sprites, chance=chance, strength=0.7, photos=photos)
-            )
-            with torch.no_grad():
-                goal = final_norm(tower.vision_model(pixel_values=pictures).last_hidden_state)
-            tokens = model.vision_model(pixel_values=pictures).last_hidden_state
-            loss = F.mse_loss(tokens.float(), goal.float())
-            share = 5 * rate(step, settings.tower_steps, warmup=20)
+        rng = np.random.default_rng([settings.seed, step, 13])
+        if step < first:
+            loss = _tower_loss(model, tower, gallery, photos, concepts, settings, step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            seen.step(rate(step, first, warmup=20))
+            progress.add(settings.tower_batch, loss=float(loss.detach()))
         else:
-            done = step - settings.tower_steps
-            learn = done >= settings.unlock * settings.steps
-            scenes = sample_scenes(
-                gallery,
-                settings.batch,
-                concepts=concepts,
-                seed=step,
-                single=settings.single if learn else settings.single_first,
-            )
-            rng = np.random.default_rng([settings.seed, step, 13])
-            says = caption_batch(own, [caption(gallery, s, rng) for s in scenes])
-            strength = min(0.9, 0.3 + done / settings.steps)
-            pictures = normalise(
-                render_scenes(gallery, scenes, chance=chance, strength=strength, photos=photos)
-            )
-            with torch.set_grad_enabled(learn):
-                tokens = model.vision_model(pixel_values=pictures).last_hidden_state
-            loss = _caption_loss(model, tokens, says)
-            share = rate(done, settings.steps, warmup=100)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step(share)
+            done = step - first
+            wanted = done * settings.pools // settings.steps
+            if pool is None or wanted != number:
+                pool, number = None, wanted  # the old one goes before the new one comes
+                pool = draw_pool(
+                    tokens_of, gallery, photos, concepts, count=settings.views,
+                    single=settings.single, seed=settings.seed + number,
+                )  # fmt: skip
+            rows = rng.integers(0, len(pool.scenes), settings.batch)
+            says = [caption(gallery, pool.scenes[i], rng, general=settings.general) for i in rows]
+            kept = settings.kept if done < settings.whole * settings.steps else 64
+            shown, _ = pool.read(rows, kept, rng)
+            loss = caption_loss(model, shown, caption_batch(own, says))
+            loss.backward()  # type: ignore[no-untyped-call]
+            said.step(rate(done, settings.steps, warmup=100))
+            progress.add(settings.batch, loss=float(loss.detach()))
         step += 1
-        progress.add(settings.batch, loss=float(loss.detach()))
         if step % 50 == 0 or step == total:
             more = {}
             if step % settings.evaluate_every == 0 or step == total:
                 save()
-                if held_out is not None:
+                if held_out is not None and step > first:
                     more = {"named": named_share(model, own, *held_out)}
             progress.report(step, **more)
     save()
     return model, step >= total
+
+
+def _tower_loss(
+    model: BlipForConditionalGeneration,
+    tower: CLIPVisionModelWithProjection,
+    gallery: Gallery,
+    photos: Tensor,
+    concepts: Sequence[int],
+    settings: BlipSettings,
+    step: int,
+) -> Tensor:
+    """Squared distance of BLIP's picture tokens to CLIP's, on single things and scenes."""
+    chance, half = chance_for(settings.seed, step, 11), settings.tower_batch // 2
+    rng = np.random.default_rng([settings.seed, step, 12])
+    sprites = rng.integers(0, len(gallery.sprites), settings.tower_batch - half)
+    scenes = sample_scenes(gallery, half, concepts=concepts, seed=step + 3_000_000, single=0.1)
+    pictures = torch.cat([
+        render_views(gallery, sprites, chance=chance, strength=0.7, photos=photos),
+        render_scenes(gallery, scenes, chance=chance, strength=0.7, photos=photos),
+    ])  # fmt: skip
+    pixels = normalise(pictures)
+    with torch.no_grad():
+        goal, _ = tokens_kept(tower, pixels, 64)
+    tokens = model.vision_model(pixel_values=pixels).last_hidden_state
+    return F.mse_loss(tokens.float(), goal.float())
 
 
 @torch.no_grad()

@@ -131,8 +131,11 @@ def train_text(
     held_out: HeldOut | None = None,
     minutes: float | None = None,
     resume: bool = True,
-) -> CLIPModel:
-    """Train the text tower against cached views and the learnt `directions` (concepts, E)."""
+) -> tuple[CLIPModel, bool]:
+    """Train the text tower against cached views and the learnt `directions` (concepts, E).
+
+    Returns the model and whether its last step was taken.
+    """
     own = dressed(tokenizer, "clip", LENGTH)
     model = assemble(tower, len(own), settings)
     kept = [i for i, c in enumerate(gallery.concepts) if c.kind != "character" and c.sprites]
@@ -186,7 +189,7 @@ def train_text(
                     more = {"top1": float((ranks < 1).mean()), "top5": float((ranks < 5).mean())}
             progress.report(step, **more)
     save()
-    return model
+    return model, step >= settings.steps
 
 
 @torch.no_grad()

@@ -40,16 +40,14 @@ class EasyVqa:
             self._pixels[number] = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
         return self._pixels[number].float() / 255
 
-    def sample(
-        self, rng: np.random.Generator, count: int, asked: int
-    ) -> tuple[Tensor, list[list[Asked]]]:
-        """`count` training pictures with up to `asked` of their questions each."""
-        chosen = [self._train[i] for i in rng.integers(0, len(self._train), count)]
-        rows = []
-        for number in chosen:
-            mine = self._asked[number]
-            rows.append([mine[i] for i in rng.permutation(len(mine))[:asked]])
-        return torch.stack([self.picture(n) for n in chosen]), rows
+    def training_pictures(self) -> Tensor:
+        """Those that may be trained on, float32 (N, 3, 64, 64) in 0..1."""
+        return torch.stack([self.picture(n) for n in self._train])
+
+    def ask(self, row: int, rng: np.random.Generator, asked: int) -> list[Asked]:
+        """Up to `asked` questions, in random order, about a row of the training pictures."""
+        mine = self._asked[self._train[row]]
+        return [mine[i] for i in rng.permutation(len(mine))[:asked]]
 
     def held_out(self, count: int | None = None) -> tuple[Tensor, list[list[Asked]]]:
         """Pictures held out (the first `count`) with all their questions."""

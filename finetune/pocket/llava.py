@@ -1,8 +1,9 @@
 """The pocket LLaVA: short answers, by the CLIP tower, a projector and a small Llama.
 
-Several questions of one picture share its prefix in training: each sees the picture and itself
-only (a block mask with repeated positions), which is what it meets when asked alone. Only answer
-tokens are supervised. Knows nothing about how questions are made (`talk`).
+The tower stays as it is, so tokens of scenes are computed once and asked about many times
+(`pool`). Several questions of one picture share its prefix in training: each sees the picture and
+itself only (a block mask with repeated positions), which is what it meets when asked alone. Only
+answer tokens are supervised. Knows nothing about how questions are made (`talk`).
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from transformers import (
 
 from finetune.pocket.drawings import Gallery
 from finetune.pocket.easy_vqa import EasyVqa
+from finetune.pocket.pool import Pool, contrast, draw_pool
 from finetune.pocket.prompt import PATCHES, Packed, pack
 from finetune.pocket.talk import Asked, questions
 from finetune.pocket.text import CHAT_TEMPLATE, dressed
 from finetune.pocket.tower import MEAN, STD
 from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
-from finetune.pocket.world import chance_for, render_scenes, sample_scenes
 
 __all__ = [
     "LlavaSettings",
@@ -56,21 +57,24 @@ LENGTH = 512
 class LlavaSettings:
     """Settings of the answerer (settings.yaml, `llava`)."""
 
-    steps: int = 3000
+    steps: int = 1800
     batch: int = 96
-    easy_vqa: int = 20
+    """Pictures a step, those of easy_vqa included."""
+    easy_vqa: int = 16
     """Pictures of easy_vqa among them."""
     asked: int = 5
     """Questions per picture."""
     lr: float = 1.2e-3
-    tower_rate: float = 0.2
-    """The tower's learning rate as a factor on the language model's, once unlocked."""
-    unlock: float = 0.2
-    """Share of the steps after which the tower learns too."""
-    single_first: float = 0.8
-    """Share of scenes with one thing while the tower is locked: it knows single things."""
+    pools: int = 4
+    """Pools of scenes, drawn one after the other."""
+    views: int = 8192
+    """Scenes in each."""
     single: float = 0.4
-    """The same, once it is unlocked and can learn to look at several."""
+    """Share of scenes with one thing."""
+    kept: int = 32
+    """Patches that a step sees of each picture."""
+    whole: float = 0.85
+    """From this share of the steps on it sees all, as in use."""
     layers: int = 4
     width: int = 192
     heads: int = 3
@@ -125,18 +129,13 @@ def _tower_of(model: LlavaForConditionalGeneration) -> torch.nn.Module:
     return inner
 
 
-def picture_tokens(
-    model: LlavaForConditionalGeneration, pictures: Tensor, *, learn: bool = True
-) -> Tensor:
-    """What the projector takes, (N, PATCHES, 2 x width), of pictures (N, 3, 64, 64) in 0..1.
-
-    `learn`: whether gradients reach the vision tower.
-    """
-    with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
-        pixels = ((pictures - MEAN) / STD).to(model.dtype)
-        out = model.model.vision_tower(pixel_values=pixels, output_hidden_states=True)
-        layers = list(model.config.vision_feature_layer)  # type: ignore[arg-type]
-        return torch.cat([out.hidden_states[layer] for layer in layers], dim=-1)
+@torch.no_grad()
+def picture_tokens(model: LlavaForConditionalGeneration, pictures: Tensor) -> Tensor:
+    """What the projector takes, (N, PATCHES, 2 x width), of pictures (N, 3, 64, 64) in 0..1."""
+    pixels = ((pictures - MEAN) / STD).to(model.dtype)
+    out = model.model.vision_tower(pixel_values=pixels, output_hidden_states=True)
+    layers = list(model.config.vision_feature_layer)  # type: ignore[arg-type]
+    return torch.cat([out.hidden_states[layer] for layer in layers], dim=-1)
 
 
 def _states(model: LlavaForConditionalGeneration, packed: Packed, tokens: Tensor) -> Tensor:
@@ -190,44 +189,45 @@ def train_llava(
 ) -> bool:
     """Train (or go on training) the answerer; deterministic from the seed.
 
-    Returns whether its last step was taken.
+    The projector and the language model learn, the tower stays. Returns whether the last step was
+    taken.
     """
-    towers = list(model.model.vision_tower.parameters())
-    mine = {id(p) for p in towers}
-    rest = [p for p in model.parameters() if id(p) not in mine]
-    optimiser = MasterAdamW([(rest, 1.0), (towers, settings.tower_rate)], lr=settings.lr)
+    model.eval()
+    towers = {id(p) for p in model.model.vision_tower.parameters()}
+    learnt = [p for p in model.parameters() if id(p) not in towers]
+    optimiser = MasterAdamW([(learnt, 1.0)], lr=settings.lr)
     state = load_state(folder / "llava.pt") if resume else None
     step = 0
     if state is not None:
         optimiser.load_state_dict(state["optimiser"])
         step = state["step"]
     progress = Progress(folder, "llava", settings.steps, minutes)
+    shapes = None if easy is None else _easy_pool(model, easy)
+    easy_rows = 0 if easy is None else settings.easy_vqa
 
     def save() -> None:
         save_state(folder / "llava.pt", {"step": step, "optimiser": optimiser.state_dict()})
 
+    pool, number = None, -1
     while step < settings.steps and not progress.over:
-        learn = step >= settings.unlock * settings.steps
+        wanted = step * settings.pools // settings.steps
+        if pool is None or wanted != number:
+            pool, number = None, wanted  # the old one goes before the new one comes
+            pool = draw_pool(
+                lambda pictures: picture_tokens(model, pictures), gallery, photos, concepts,
+                count=settings.views, single=settings.single, seed=settings.seed + 100 + number,
+            )  # fmt: skip
         rng = np.random.default_rng([settings.seed, step, 21])
-        count = settings.batch - (settings.easy_vqa if easy is not None else 0)
-        scenes = sample_scenes(
-            gallery,
-            count,
-            concepts=concepts,
-            seed=step + 1_000_000,
-            single=settings.single if learn else settings.single_first,
-        )
-        strength = min(0.9, 0.3 + step / settings.steps)
-        pictures = render_scenes(
-            gallery, scenes, chance=chance_for(settings.seed, step, 22), strength=strength,
-            photos=photos,
-        )  # fmt: skip
-        asked = [questions(gallery, s, rng, concepts)[: settings.asked] for s in scenes]
-        if easy is not None:
-            more_pictures, more_asked = easy.sample(rng, settings.easy_vqa, settings.asked)
-            pictures, asked = torch.cat([pictures, more_pictures]), asked + more_asked
-        packed = pack(own, asked)
-        loss = answer_loss(model, packed, picture_tokens(model, pictures, learn=learn))
+        kept = settings.kept if step < settings.whole * settings.steps else PATCHES - 1
+        rows = rng.integers(0, len(pool.scenes), settings.batch - easy_rows)
+        tokens, places = pool.read(rows, kept, rng)
+        asked = [questions(gallery, pool.scenes[i], rng, concepts)[: settings.asked] for i in rows]
+        if shapes is not None:
+            rows = rng.integers(0, len(shapes.tokens), easy_rows)
+            more_tokens, more_places = shapes.read(rows, kept, rng)
+            tokens, places = torch.cat([tokens, more_tokens]), torch.cat([places, more_places])
+            asked += [easy.ask(i, rng, settings.asked) for i in rows] if easy else []
+        loss = answer_loss(model, pack(own, asked, places=places), tokens)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step(rate(step, settings.steps, warmup=100))
         step += 1
@@ -243,6 +243,13 @@ def train_llava(
             progress.report(step, **more)
     save()
     return step >= settings.steps
+
+
+def _easy_pool(model: LlavaForConditionalGeneration, easy: EasyVqa) -> Pool:
+    """The training pictures of easy_vqa as a pool; their scenes are not recorded."""
+    pictures = easy.training_pictures()
+    tokens = [picture_tokens(model, part).bfloat16() for part in pictures.split(256)]
+    return Pool(torch.cat(tokens), contrast(pictures), [])
 
 
 @torch.no_grad()

@@ -106,11 +106,12 @@ def teach_names(
     learnt = [p for p in model.parameters() if id(p) not in towers]
     optimiser = MasterAdamW([(learnt, 1.0)], lr=settings.lr)
     progress = Progress(folder, "llava names", settings.steps, None)
+    first = torch.zeros(settings.batch, 1, dtype=torch.long)
     for step in range(settings.steps):
         rng = np.random.default_rng([settings.seed, step, 31])
         chosen = rng.integers(0, len(owners), settings.batch)
         asked = [naming_questions(gallery, owners[i], asked_about, rng) for i in chosen]
-        loss = answer_loss(model, pack(tokenizer, asked, shown=1), tokens[chosen])
+        loss = answer_loss(model, pack(tokenizer, asked, places=first), tokens[chosen])
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step(rate(step, settings.steps, warmup=50, floor=0.3))
         progress.add(settings.batch, loss=float(loss.detach()))

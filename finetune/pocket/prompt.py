@@ -36,13 +36,17 @@ class Packed:
 
 
 def pack(
-    tokenizer: PreTrainedTokenizerFast, asked: Sequence[Sequence[Asked]], *, shown: int = PATCHES
+    tokenizer: PreTrainedTokenizerFast,
+    asked: Sequence[Sequence[Asked]],
+    *,
+    places: Tensor | None = None,
 ) -> Packed:
     """Questions per picture -> token ids in LLaVA's prompt format, with mask and labels.
 
-    `shown`: how many of the picture's tokens, the class token first, the rows hold; positions stay
-    those of a prompt with all of them.
+    `places` (N, K) in 0..PATCHES-1, ascending: which of its picture's tokens each row holds, all of
+    them if not given; positions stay those of a prompt with all of them.
     """
+    shown = PATCHES if places is None else places.shape[1]
     image = tokenizer.convert_tokens_to_ids("<image>")
     end = tokenizer.eos_token_id
     opening = tokenizer("USER: <image>", add_special_tokens=True)["input_ids"]
@@ -56,24 +60,27 @@ def pack(
     rows: list[tuple[list[int], list[int], list[int], list[int]]] = []
     for questions_of_one in asked:
         ids, labels = list(prefix), [-100] * len(prefix)
-        positions, block = list(range(len(prefix))), [0] * len(prefix)
+        where, block = list(range(len(prefix))), [0] * len(prefix)
         for number in range(1, len(questions_of_one) + 1):
             prompt, answer = next(pieces)
             ids += [*prompt, *answer, end]
             labels += [-100] * len(prompt) + [*answer, end]
             length = len(prompt) + len(answer) + 1
-            positions += range(behind, behind + length)
+            where += range(behind, behind + length)
             block += [number] * length
-        rows.append((ids, labels, positions, block))
+        rows.append((ids, labels, where, block))
     longest = max(len(r[0]) for r in rows)
 
     def padded(column: int, fill: int) -> Tensor:
         return torch.tensor([r[column] + [fill] * (longest - len(r[column])) for r in rows])
 
+    positions = padded(2, 0)
+    if places is not None:
+        positions[:, place : place + shown] = place + places
     block_of = padded(3, -1)
     causal = torch.ones(longest, longest, dtype=torch.bool).tril()
     same = block_of[:, :, None] == block_of[:, None, :]
     mask = causal & (same | (block_of[:, None, :] == 0))
     return Packed(
-        padded(0, int(tokenizer.pad_token_id)), padded(1, -100), padded(2, 0), mask[:, None]
+        padded(0, int(tokenizer.pad_token_id)), padded(1, -100), positions, mask[:, None]
     )  # fmt: skip

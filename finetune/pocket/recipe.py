@@ -7,6 +7,7 @@ and LLaVA on its tower) and the folders; the models' own files know the training
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -21,9 +22,8 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from finetune.pocket import blip as blip_recipe
-from finetune.pocket import clip, clip_text, llava_names
+from finetune.pocket import clip, clip_text, clip_unlock, llava_names
 from finetune.pocket import llava as llava_recipe
-from finetune.pocket.blip_refine import refine_decoder
 from finetune.pocket.drawings import MAIN_GROUPS, Gallery, load_gallery
 from finetune.pocket.easy_vqa import EasyVqa
 from finetune.pocket.evaluate import HeldOut, load_held_out
@@ -114,6 +114,7 @@ class Recipe:
     teacher: TeacherSettings
     vision: clip.VisionSettings
     text: clip_text.TextSettings
+    unlock: clip_unlock.UnlockSettings
     blip: blip_recipe.BlipSettings
     llava_names: llava_names.NamesSettings
     llava: llava_recipe.LlavaSettings
@@ -128,13 +129,14 @@ class Recipe:
         sections = ("world", "teacher", "clip", "blip", "llava_names", "llava")
         bad = [k for k in raw if k not in sections]
         both = raw.get("clip") or {}
-        bad += [f"clip.{k}" for k in both if k not in ("vision", "text")]
+        bad += [f"clip.{k}" for k in both if k not in ("vision", "text", "unlock")]
         recipe = cls(
             data, run, out, teacher,
             _build(WorldSettings, raw.get("world"), "world", bad),
             _build(TeacherSettings, raw.get("teacher"), "teacher", bad),
             _build(clip.VisionSettings, both.get("vision"), "clip.vision", bad),
             _build(clip_text.TextSettings, both.get("text"), "clip.text", bad),
+            _build(clip_unlock.UnlockSettings, both.get("unlock"), "clip.unlock", bad),
             _build(blip_recipe.BlipSettings, raw.get("blip"), "blip", bad),
             _build(llava_names.NamesSettings, raw.get("llava_names"), "llava_names", bad),
             _build(llava_recipe.LlavaSettings, raw.get("llava"), "llava", bad),
@@ -208,19 +210,31 @@ class Recipe:
         return steps[name](minutes, resume)
 
     def _clip(self, minutes: float | None, resume: bool) -> bool:
-        folder = self.run / "clip"
+        folder, start = self.run / "clip", time.monotonic()
+
+        def left() -> float | None:
+            return None if minutes is None else minutes - (time.monotonic() - start) / 60
+
         tower, directions, done = clip.train_vision(
             self.gallery, self.targets, folder, self.vision, held_out=self.held_out,
             data=self.data, minutes=minutes, resume=resume,
         )  # fmt: skip
         if not done:
             return False
-        model = clip_text.train_text(
+        model, done = clip_text.train_text(
             tower, directions, self.gallery, self.photos, self.tokenizer, folder, self.text,
-            held_out=self.held_out, resume=resume,
+            held_out=self.held_out, minutes=left(), resume=resume,
+        )  # fmt: skip
+        if not done:
+            return False
+        done = clip_unlock.train_unlocked(
+            tower, model, self.gallery, self.targets, self.tokenizer, self.concepts, folder,
+            self.vision, self.unlock, held_out=self.held_out,
+            held_out_scenes=held_out_scenes(self.data, self.world, 200, single=0.0),
+            data=self.data, minutes=left(), resume=resume,
         )  # fmt: skip
         clip_text.save_clip(model, self.tokenizer, self.gallery, self.out / "clip")
-        return True
+        return done
 
     def _background(self, minutes: float | None, resume: bool) -> bool:
         """Minutes, and nothing to resume: measured in one go on the finished CLIP."""
@@ -237,13 +251,6 @@ class Recipe:
             self.run / "blip", self.blip,
             held_out=held_out_scenes(self.data, self.world, 300), minutes=minutes, resume=resume,
         )  # fmt: skip
-        if done:
-            own = dressed(self.tokenizer, "blip", blip_recipe.LENGTH)
-            refine_decoder(
-                model, own, self.gallery, self.photos, self.concepts, self.run / "blip",
-                views=self.blip.refine_views, steps=self.blip.refine_steps,
-                single=(1 + self.blip.single) / 2, seed=self.blip.seed,
-            )  # fmt: skip
         blip_recipe.save_blip(model, self.tokenizer, self.out / "blip")
         return done
 

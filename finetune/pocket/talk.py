@@ -16,14 +16,20 @@ import numpy as np
 from finetune.pocket.drawings import COLOURS, Gallery
 from finetune.pocket.world import Scene, Thing
 
-__all__ = ["NUMBERS", "Asked", "a", "caption", "plural", "questions", "where"]
+__all__ = ["NUMBERS", "Asked", "a", "caption", "general_word", "plural", "questions", "where"]
 
 NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
 _MASS = {
     "bacon", "bread", "butter", "popcorn", "sushi", "fog", "money", "wood", "oden", "rice",
     "cooked rice", "water", "ice", "salt", "spaghetti", "honey", "luggage", "lightning", "wind",
     "roasted sweet potato", "cold weather", "dim sum", "chess", "boxing",
+    "clothing", "food",
 }  # fmt: skip
+_GENERAL = (
+    "bird", "insect", "flower", "fruit", "vegetable", "dessert", "drink", "shoe", "hat", "boat",
+    "plane", "train", "ball", "instrument", "computer", "clock", "phone", "weapon", "building",
+    "vehicle", "car", "animal", "plant", "clothing", "food", "tool", "money",
+)  # fmt: skip
 _SINGULAR = re.compile(r"(ss|us|is|as|ous|news|lens|gas|tennis|chess|canvas)$")
 
 
@@ -83,6 +89,12 @@ def _coloured(gallery: Gallery, thing: Thing) -> str:
     return f"{thing.colour} {name}"
 
 
+def general_word(gallery: Gallery, concept: int) -> str:
+    """The first of the general words that is a tag of a concept: "bird" of a duck; or ""."""
+    c = gallery.concepts[concept]
+    return next((w for w in _GENERAL if w in c.tags and w not in c.spoken.split()), "")
+
+
 def _groups(gallery: Gallery, scene: Scene) -> list[list[Thing]]:
     """Things of one name and colour together, in reading order."""
     rows: dict[tuple[str, str], list[Thing]] = {}
@@ -91,14 +103,21 @@ def _groups(gallery: Gallery, scene: Scene) -> list[list[Thing]]:
     return list(rows.values())
 
 
-def caption(gallery: Gallery, scene: Scene, rng: np.random.Generator) -> str:
-    """One true sentence: things first, then perhaps their places or the background."""
+def caption(
+    gallery: Gallery, scene: Scene, rng: np.random.Generator, *, general: float = 0.0
+) -> str:
+    """One true sentence: things first, then perhaps their places or the background.
+
+    `general`: chance that a thing is called by its general word instead of its name.
+    """
     groups = _groups(gallery, scene)
     colours = rng.random() < 0.5
 
     def say(group: list[Thing]) -> str:
         always = gallery.concepts[group[0].concept].kind == "shape"
         name = _coloured(gallery, group[0]) if colours or always else _name(gallery, group[0])
+        if general and rng.random() < general:
+            name = general_word(gallery, group[0].concept) or name
         return a(name) if len(group) == 1 else f"{NUMBERS[len(group)]} {plural(name)}"
 
     parts = [say(g) for g in groups]

@@ -26,7 +26,15 @@ from finetune.pocket.augment import (
 )
 from finetune.pocket.drawings import COLOURS, Gallery
 
-__all__ = ["Scene", "Thing", "chance_for", "render_scenes", "render_views", "sample_scenes"]
+__all__ = [
+    "Scene",
+    "Thing",
+    "chance_for",
+    "draw_scenes",
+    "render_scenes",
+    "render_views",
+    "sample_scenes",
+]
 
 _TINTED = ("shape", "garment", "character")
 
@@ -237,7 +245,20 @@ def render_scenes(
     photos: Tensor | None = None,
 ) -> Tensor:
     """Draw scenes: float32 (N, 3, 64, 64) in 0..1. Named colours are kept: hues are not turned."""
+    return draw_scenes(gallery, scenes, chance=chance, strength=strength, photos=photos)[0]
+
+
+def draw_scenes(
+    gallery: Gallery,
+    scenes: Sequence[Scene],
+    *,
+    chance: torch.Generator,
+    strength: float = 0.6,
+    photos: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The pictures of `render_scenes`, and whose each pixel is: int64 (N, 64, 64), -1 nobody's."""
     n = len(scenes)
+    owners = torch.full((n, CANVAS, CANVAS), -1)
     pictures = backgrounds(n, chance, photos=photos, plain=0.0)
     jitter = uniform(n * 3, -0.04, 0.04, chance).view(n, 3)
     for i, scene in enumerate(scenes):
@@ -270,4 +291,5 @@ def render_scenes(
         coloured = torch.tensor([bool(t.colour) for t in things], dtype=torch.bool)
         layer = vary_style(layer, strength, chance, keep_colour=coloured)
         pictures[rows] = over(layer, pictures[rows])
-    return finish(pictures.clamp(0, 1), strength, chance)
+        owners[rows] = torch.where(layer[:, 3] > 0.5, slot, owners[rows])
+    return finish(pictures.clamp(0, 1), strength, chance), owners
