@@ -295,7 +295,14 @@ def test_the_command_writes_its_files(
     methods = {r["method"] for r in content["rows"] if r["part"] == "accuracy"}
     assert methods == {*METHODS, OURS} - (set() if text else {"zero-shot"})
     assert {r["seed"] for r in content["rows"]} == {0, 1}
-    for title in ("Accuracy", "AUROC", "Decision sets", "Ablation", "ours − best baseline"):
+    for title in (
+        "Accuracy",
+        "AUROC",
+        "Decision sets",
+        "Ablation",
+        "ours − best baseline",
+        "Ours less the",
+    ):
         assert title in printed.out
 
 

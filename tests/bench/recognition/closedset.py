@@ -56,7 +56,7 @@ def run(source: FeatureSet, seed: int, shots: Sequence[int], methods: Sequence[s
             rows.append(
                 {"part": "accuracy", "set": source.name, "seed": seed, "shots": count,
                  "method": name, **quality(logits, episode.targets), "seconds": seconds,
-                 "hyper": {k: v if v is None else float(v) for k, v in hyper.items()}}
+                 "hyper": hyper}
             )  # fmt: skip
     return rows
 

@@ -88,13 +88,13 @@ def gda_clip(episode: Episode, *, alpha: float) -> Floats:
     return episode.zero_shot + alpha * (episode.queries @ weights.T + offset)
 
 
-def lp_plus_plus(episode: Episode, *, steps: int, alpha: float | None) -> Floats:
+def lp_plus_plus(episode: Episode, *, steps: int, alpha: str) -> Floats:
     """ℓ_ik = f_i·(w_k + α_k t_k), full-batch cross-entropy (Huang et al., CVPR 2024).
 
     As in the authors' code: w starts at the class means, momentum 0.9, step sizes from Lipschitz
-    constants, α_k moves every tenth step, the number of steps by validation. ``alpha``: where α_k
-    starts; None is the authors' 250 · the mean cosine to the own text. w is kept as
-    means + Fᵀ A (the gradients lie in the span of the shots F), so a step costs O(N²K).
+    constants, α_k moves every tenth step, the number of steps by validation. ``alpha``, where α_k
+    starts: "paper", 250 · the mean cosine to the own text, or "scale", the embedder's s (250 is
+    for CLIP). w is kept as means + FᵀA, for the gradients lie in the span of the shots F.
     """
     means = class_means(episode.shots, episode.y)
     towards, asked = episode.shots @ means.T, episode.queries @ means.T
@@ -104,7 +104,7 @@ def lp_plus_plus(episode: Episode, *, steps: int, alpha: float | None) -> Floats
         text_shots, text_asked = episode.shots @ episode.text.T, episode.queries @ episode.text.T
     n = len(episode.shots)
     own = float(text_shots[np.arange(n), episode.y].mean())
-    scale = np.full(episode.labels, 250.0 * own if alpha is None else alpha)
+    scale = np.full(episode.labels, 250.0 * own if alpha == "paper" else episode.logit_scale)
     rate = 4.0 * n / max(_largest_eigenvalue(episode.gram), 1e-12)
     scale_rate = n / (4.0 * max(float(np.sum(text_shots**2, axis=0).max()), 1e-12))
     coefficients = np.zeros((n, episode.labels))
@@ -215,12 +215,13 @@ METHODS: dict[str, Method] = {
     "CL2N": Method(cl2n),
     "Tip-Adapter": Method(
         tip_adapter,
-        {"alpha": tuple(np.geomspace(0.1, 100, 10)), "beta": tuple(np.geomspace(0.5, 50, 10))},
+        {"alpha": tuple(np.geomspace(0.1, 1000, 10)), "beta": tuple(np.geomspace(0.5, 50, 10))},
     ),
     "GDA-CLIP": Method(gda_clip, {"alpha": tuple(10.0**p for p in range(-5, 5))}),
-    "LP++": Method(lp_plus_plus, {"steps": (1, 10, 30, 100, 300), "alpha": (None, 20.0)}),
+    "LP++": Method(lp_plus_plus, {"steps": (1, 10, 30, 100, 300), "alpha": ("paper", "scale")}),
     "ProKeR": Method(
-        proker, {"beta": tuple(np.geomspace(0.3, 30, 5)), "lam": tuple(np.geomspace(1e-3, 10, 5))}
+        proker,
+        {"beta": tuple(np.geomspace(0.03, 30, 7)), "lam": tuple(10.0**p for p in range(-4, 2))},
     ),
     "logistic regression": Method(logistic_regression, {"c": tuple(10.0**p for p in range(-2, 5))}),
     "probe from text": Method(

@@ -35,8 +35,18 @@ def cells(
     }
 
 
-def lead(rows: Sequence[Row], measure: str, ours: str, *, column: str = "shots") -> Cells:
-    """Ours less the best other row of each column, paired by seed; the best is named in the row."""
+def lead(
+    rows: Sequence[Row],
+    measure: str,
+    ours: str,
+    *,
+    column: str = "shots",
+    larger: bool = True,
+) -> Cells:
+    """Ours less the best other row of each column, paired by seed; the best is named in the row.
+
+    ``larger``: whether more is better.
+    """
     found = cells(rows, measure, column=column)
     result: Cells = {}
     for c in dict.fromkeys(str(r[column]) for r in rows):
@@ -50,7 +60,7 @@ def lead(rows: Sequence[Row], measure: str, ours: str, *, column: str = "shots")
         }  # fmt: skip
         if not whole or not sets:
             continue
-        best = max(whole, key=lambda m: whole[m])
+        best = (max if larger else min)(whole, key=lambda m: whole[m])
         by_seed: dict[int, list[float]] = {}
         for r in rows:
             if str(r[column]) == c and r["method"] in (ours, best):
@@ -194,9 +204,36 @@ def other_tables(rows: Sequence[Row]) -> list[str]:
     return tables
 
 
+def summary(rows: Sequence[Row], ours: str) -> list[str]:
+    """Ours less the best other, per promise; better is above zero (↑), or below it (↓)."""
+    lines = []
+
+    def say(what: str, found: Cells) -> None:
+        lines.extend(f"| {what}, {c} | {e.text()} | {m} |" for (m, c), e in found.items())
+
+    say("accuracy ↑, shots", lead(of_part(rows, "accuracy"), "accuracy", ours))
+    named = {r["set"] for r in rows if r["method"] == "zero-shot"}
+    for measure in ("ece", "brier"):
+        beside = [r for r in of_part(rows, "accuracy") if r["method"] in ("zero-shot", ours)]
+        beside = [r for r in beside if r["set"] in named]
+        say(f"{measure} ↓, shots", lead(beside, measure, ours, larger=False))
+    for kind in ("other words", "made-up words", "meaningful names"):
+        pair = [r for r in of_part(rows, "names") if r["method"] in (kind, "no names")]
+        say(f"accuracy with {kind} ↑, shots", lead(pair, "accuracy", kind))
+    mine = [{**r, "cell": f"K={r['labels']} n={r['shots']}"} for r in of_part(rows, "openset")]
+    for measure, arrow in (("auroc", "↑"), ("fpr95", "↓"), ("oscr", "↑")):
+        found = lead(mine, f"{measure}_sibling", ours, column="cell", larger=arrow == "↑")
+        say(f"{measure} {arrow}, siblings,", found)
+    if not lines:
+        return []
+    head = ["**Ours less the best other, in points**", "", "| | difference | best other |"]
+    return ["\n".join([*head, "|---|---|---|", *lines]) + "\n"]
+
+
 def all_tables(rows: Sequence[Row], ours: str) -> str:
     """Everything there is to say about the rows, as Markdown."""
     parts: list[Callable[[], list[str]]] = [
+        lambda: summary(rows, ours),
         lambda: accuracy_tables(rows, ours) if of_part(rows, "accuracy") else [],
         lambda: open_tables(rows, ours),
         lambda: calibration_tables(rows, ours),
