@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.bench.recognition import calibration, closedset, openset, promises, report
 from tests.bench.recognition.__main__ import main
@@ -28,7 +28,6 @@ from tests.bench.recognition.tasks import IMBALANCED, Episode, draw
 from tools.background import isotropic
 
 K, EACH, D = 8, 30, 24
-DATA = os.environ.get("IMPRINT_DATA", "")
 
 
 def made(*, text: bool = True, views: bool = False, seed: int = 0) -> FeatureSet:
@@ -313,9 +312,20 @@ def test_an_unknown_name_is_an_error(tmp_path: Path) -> None:
             main(["--features", str(path), flag, "nosuch"])
 
 
-@pytest.mark.skipif(not DATA, reason="IMPRINT_DATA names no folder with the local sets")
-def test_local_sets_are_cached(tmp_path: Path) -> None:
+def test_local_pictures_are_embedded_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kind in ("grand_piano", "lamp"):
+        folder = tmp_path / "data" / "caltech101" / kind
+        folder.mkdir(parents=True)
+        for i in range(2):
+            pixels = rng.integers(0, 255, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.jpg")
     said: list[str] = []
     for _ in range(2):
-        (source,) = local_sets(Path(DATA), cache=tmp_path, only=["photos_small"], log=said.append)
-    assert len(said) == 1 and source.text is not None and len(source.classes) == 10
+        found = local_sets(tmp_path / "data", cache=tmp_path / "cache", log=said.append)
+        assert [(s.name, s.classes) for s in found] == [("photos", ("grand piano", "lamp"))]
+    assert [line for line in said if "embedding" in line] == ["photos: embedding 4 pictures"]
+    (source,) = found
+    assert source.labels.tolist() == [0, 0, 1, 1] and source.text is not None
+    assert set(source.other_names) == {"other words", "made-up words"}
+    assert np.allclose(np.linalg.norm(source.text, axis=1), 1, atol=1e-5)
