@@ -1,16 +1,22 @@
-"""What the shipped pocket models can do, on a drawing style, photos and letters never trained on.
+"""What the shipped pocket models can do, on drawing styles, photos and letters never trained on.
 
-    python -m tests.bench.pocket --data DIR [--style fluent_3d] [--sheet FILE.png]
+    python -m tests.bench.pocket --data DIR [--style DIR --style DIR --annotations JSON]
 
 Prints one table with n and 95 % (Wilson) intervals. Episodes draw again from the same pictures, so
 their intervals are for the sampling of episodes, given these pictures.
+
+A `--style` is the name of a style below DATA/emoji, or a folder of drawings: then the JSON says, as
+DATA/emoji/annotations.json does, which file shows what (`id`, and `images`: the folder's name to a
+path beside the JSON; where it does not say, a file in the folder named as in the other styles).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -33,6 +39,7 @@ from finetune.pocket.evaluate import (
     photo_pictures,
 )
 from finetune.pocket.recipe import WorldSettings, held_out_questions, held_out_scenes
+from finetune.pocket.teacher import HELD_OUT_PHOTOS
 from finetune.pocket.tower import normalise
 from finetune.pocket.world import Scene, chance_for, render_scenes
 from tools.config import load_config
@@ -66,30 +73,100 @@ def embedder(model: Any) -> Callable[[Tensor], Tensor]:
     return embed
 
 
-def clip_rows(data: Path, style: str, model: Any, processor: Any) -> None:
-    """Recognition and naming."""
+def with_styles(
+    data: Path, styles: Sequence[str], annotations: Path | None, folder: Path
+) -> tuple[Path, list[str]]:
+    """`data` as it is, or a copy made of links in `folder` that also holds the styles from outside.
+
+    Returns it and the names of the styles.
+    """
+    known = {p.name for p in (data / "emoji").iterdir() if p.is_dir()}
+    outside = {Path(s).name: Path(s) for s in styles if s not in known}
+    if not outside:
+        return data, list(styles)
+    if annotations is None:
+        raise SystemExit(f"--annotations: which drawing of {', '.join(outside)} shows what?")
+    (folder / "emoji").mkdir(parents=True)
+    for path in data.iterdir():
+        if path.name != "emoji":
+            (folder / path.name).symlink_to(path.resolve())
+    for path in (data / "emoji").iterdir():
+        if path.is_dir() and path.name not in outside:
+            (folder / "emoji" / path.name).symlink_to(path.resolve())
+    given = {r["id"]: r["images"] for r in json.loads(annotations.read_text(encoding="utf-8"))}
+    records = json.loads((data / "emoji" / "annotations.json").read_text(encoding="utf-8"))
+    for name, source in outside.items():
+        if not source.is_dir():
+            raise SystemExit(f"--style {source}: not a folder, and no style below {data / 'emoji'}")
+        (folder / "emoji" / name).mkdir()
+        found = 0
+        for record in records:
+            images = given.get(record["id"], {})
+            options = [source / Path(f).name for f in record["images"].values()]
+            if name in images:
+                options = [annotations.parent / images[name], source / Path(images[name]).name]
+            record["images"].pop(name, None)
+            file = next((o for o in options if o.is_file()), None)
+            if file is not None:
+                link = Path(name) / f"{record['id']}{file.suffix}"
+                (folder / "emoji" / link).symlink_to(file.resolve())
+                record["images"][name] = str(link)
+                found += 1
+        print(f"{name}: {found} drawings of {len(records)} annotated")
+        if found < 40:
+            raise SystemExit(f"--style {source}: too few of its files are in {annotations}")
+    (folder / "emoji" / "annotations.json").write_text(json.dumps(records), encoding="utf-8")
+    return folder, [Path(s).name for s in styles]
+
+
+def clip_rows(data: Path, style: str, model: Any, processor: Any) -> tuple[int, int, int]:
+    """Recognition and naming in one style; (named first, named among five, asked)."""
     from finetune.pocket.clip_text import name_ranks
 
     embed = embedder(model)
     groups = (*MAIN_GROUPS, "smileys & emotion")
-    held_out = load_held_out(data, style=style, groups=MAIN_GROUPS)
+    taught = tuple(s for s in WorldSettings().styles if s != style)
+    held_out = load_held_out(data, style=style, groups=MAIN_GROUPS, taught=taught)
     row(f"20-way one-shot, taught in another style, {style}", *held_out.one_shot(embed))
-    unseen = load_held_out(data, style=style, groups=UNSEEN_GROUPS)
-    row("  the same, things never trained on (symbols, people)", *unseen.one_shot(embed))
+    row(
+        "  inked proxy: the same, redrawn flat with thick lines",
+        *held_out.one_shot(embed, inked=True),
+    )
+    unseen = load_held_out(data, style=style, groups=UNSEEN_GROUPS, taught=taught)
+    row("  things never trained on (symbols, people)", *unseen.one_shot(embed))
     styles = dict.fromkeys((*WorldSettings().styles, style))
     gallery = load_gallery(data, styles=list(styles), groups=groups, garments_per_class=2)
     ranks = name_ranks(model, processor.tokenizer, gallery, held_out)
-    offered = len(
-        [i for i in gallery.of_kind("drawing") if gallery.concepts[i].group in MAIN_GROUPS]
-    )
-    row(f"name among {offered}, top-1", int((ranks < 1).sum()), len(ranks))
-    row(f"name among {offered}, top-5", int((ranks < 5).sum()), len(ranks))
+    offered = sum(gallery.concepts[i].group in MAIN_GROUPS for i in gallery.of_kind("drawing"))
+    first, five = int((ranks < 1).sum()), int((ranks < 5).sum())
+    row(f"name among {offered}, top-1, {style}", first, len(ranks))
+    row(f"name among {offered}, top-5, {style}", five, len(ranks))
+    return first, five, len(ranks)
+
+
+def other_rows(data: Path, model: Any) -> None:
+    """Photos and letters never trained on, by the embedder."""
+    embed = embedder(model)
     for name, (pictures, classes), ways in (
         ("20-way one-shot photos, classes never seen", photo_pictures(data), 20),
         ("5-way one-shot letters, alphabet never seen", character_pictures(data), 5),
     ):
         rows = embed(pictures).numpy()
         row(name, *episodes(rows, classes, rows, classes, ways=ways, count=2000))
+
+
+def outside_rows(data: Path, styles: Sequence[str]) -> None:
+    """Photos of classes never trained on, and drawings, told to be outside the pocket world."""
+    sight = Sight(open_models(load_config(profile="pocket")))
+    files = [f for name in HELD_OUT_PHOTOS for f in sorted((data / "caltech101" / name).glob("*"))]
+    told = sum(sight.outside(open_photo(f)) for f in files)
+    row("photos (classes never seen) told to be outside its world", told, len(files))
+    for style in styles:
+        gallery = load_gallery(data, styles=(style,), groups=MAIN_GROUPS, garments_per_class=0)
+        drawn = [c.sprites[0] for c in gallery.concepts if c.kind == "drawing" and c.sprites]
+        pictures = (gallery.sprites[s].transpose(1, 2, 0) for s in drawn)
+        wrong = sum(sight.outside(open_photo(Image.fromarray(p, "RGBA"))) for p in pictures)
+        row(f"  drawings told so wrongly, {style}", wrong, len(drawn))
 
 
 def said_things(text: str) -> list[str]:
@@ -128,16 +205,22 @@ def caption_rows(
         named += sum(any(_means(n, gallery, c) for n in names) for c in concepts)
         said += len(names)
         absent += sum(not any(_means(n, gallery, c) for c in concepts) for n in names)
-    row(f"caption, {name}: things named (name, alias or tag)", named, things)
+    row(f"caption, {name}: things named (name or tag)", named, things)
     row(f"caption, {name}: names of things not there", absent, said)
 
 
-def answer_rows(data: Path, style: str, model: Any, tokenizer: Any) -> None:
-    """Exact answers, by kind of question."""
+def easy_rows(data: Path, model: Any, tokenizer: Any) -> None:
+    """Exact answers about the pictures of easy_vqa held out."""
     from finetune.pocket.llava import exact
 
     results = exact(model, tokenizer, *EasyVqa(data / "easy_vqa").held_out())
     row("easy_vqa, pictures held out, exact", sum(r for _, r in results), len(results))
+
+
+def answer_rows(data: Path, style: str, model: Any, tokenizer: Any) -> None:
+    """Exact answers about composed scenes, by kind of question."""
+    from finetune.pocket.llava import exact
+
     world = WorldSettings(held_out_style=style)
     results = exact(model, tokenizer, *held_out_questions(data, world, 800))
     for kind in sorted({a.kind for a, _ in results}):
@@ -188,7 +271,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--style", default="fluent_3d")
+    parser.add_argument("--style", action="append", help="a style's name or a folder of drawings")
+    parser.add_argument("--annotations", type=Path, help="which of the folders' files shows what")
     parser.add_argument("--models", type=Path, default=SHIPPED)
     parser.add_argument("--sheet", type=Path)
     args = parser.parse_args()
@@ -212,18 +296,39 @@ def main() -> None:
     llava_processor = load(LlavaProcessor, "llava")
     llava.set_attn_implementation("eager")
     print(f"| {'measured':<58} | result  |     n | 95 % interval |\n|{'-' * 60}|---|---|---|")
-    clip_rows(args.data, args.style, clip, clip_processor)
-    world = WorldSettings(held_out_style=args.style)
-    singles = held_out_scenes(args.data, world, 600, single=1.0)
-    caption_rows(blip, blip_processor.tokenizer, *singles, "one thing")
-    caption_rows(
-        blip, blip_processor.tokenizer, *held_out_scenes(args.data, world, 300, single=0.0),
-        "two to four things",
-    )  # fmt: skip
-    for each in (args.style, *world.styles):
-        product_rows(args.data, each)
-    answer_rows(args.data, args.style, llava, llava_processor.tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        data, styles = with_styles(
+            args.data, args.style or ["fluent_3d"], args.annotations, Path(folder)
+        )
+        named = []
+        for style in styles:
+            named.append(clip_rows(data, style, clip, clip_processor))
+        if len(styles) > 1:
+            shares = np.array([(first / n, five / n) for first, five, n in named]).mean(0)
+            total = sum(n for *_, n in named)
+            row("name, top-1, mean of the styles", shares[0] * total, total)
+            row("name, top-5, mean of the styles", shares[1] * total, total)
+        other_rows(data, clip)
+        outside_rows(data, styles)
+        for style in styles:
+            world = WorldSettings(held_out_style=style)
+            for share, count, what in ((1.0, 600, "one thing"), (0.0, 300, "two to four things")):
+                scenes = held_out_scenes(data, world, count, single=share)
+                caption_rows(blip, blip_processor.tokenizer, *scenes, f"{what}, {style}")
+        for style in dict.fromkeys((*styles, *WorldSettings().styles)):
+            product_rows(data, style)
+        easy_rows(data, llava, llava_processor.tokenizer)
+        for style in styles:
+            answer_rows(data, style, llava, llava_processor.tokenizer)
+        if args.sheet:
+            draw_sheet(args.sheet, data, styles, blip, blip_processor.tokenizer)
+    latency_rows(clip, clip_processor, blip, blip_processor, llava, llava_processor)
 
+
+def latency_rows(
+    clip: Any, clip_processor: Any, blip: Any, blip_processor: Any, llava: Any, llava_processor: Any
+) -> None:
+    """One picture through each model, in float32."""
     picture = Image.new("RGB", (128, 128), "white")
     ImageDraw.Draw(picture).ellipse((20, 20, 100, 100), fill="red")
     content = [{"type": "image", "image": picture}, {"type": "text", "text": "What is this?"}]
@@ -242,16 +347,21 @@ def main() -> None:
             ("answer", lambda: llava.generate(**chat, max_new_tokens=8)),
         ):
             print(f"| {name + ', one picture, float32':<58} | {milliseconds(work):4.0f} ms |")
-    if args.sheet:
-        from finetune.pocket.blip import caption_pictures
-
-        gallery, scenes = held_out_scenes(args.data, world, 64)
-        pictures = render_scenes(gallery, scenes, chance=chance_for(5), strength=0.0)
-        blip.bfloat16()
-        sheet(args.sheet, pictures, caption_pictures(blip, blip_processor.tokenizer, pictures))
 
 
-__all__ = ["main", "said_things"]
+def draw_sheet(path: Path, data: Path, styles: Sequence[str], model: Any, tokenizer: Any) -> None:
+    """Scenes of every style with their captions, to be looked at."""
+    from finetune.pocket.blip import caption_pictures
+
+    shown = []
+    for style in styles:
+        gallery, scenes = held_out_scenes(data, WorldSettings(held_out_style=style), 64)
+        shown.append(render_scenes(gallery, scenes, chance=chance_for(5), strength=0.0))
+    pictures = torch.cat(shown)
+    sheet(path, pictures, caption_pictures(model, tokenizer, pictures))
+
+
+__all__ = ["main", "said_things", "with_styles"]
 
 if __name__ == "__main__":
     main()
