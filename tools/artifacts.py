@@ -10,18 +10,25 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 __all__ = [
+    "Accuracy",
     "Answer",
     "Artifact",
     "Candidate",
     "Caption",
     "Change",
     "Comparison",
+    "Concern",
+    "Confusion",
     "Explanation",
+    "KnowledgeReport",
     "LabelList",
+    "LabelReport",
     "LabelSummary",
     "Matches",
+    "NextPicture",
     "Recognition",
     "Shown",
+    "WorstExemplar",
     "from_json",
     "to_json",
 ]
@@ -113,6 +120,20 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Concern:
+    """Why a picture may teach little. It is told and shown; it never keeps a picture out."""
+
+    kind: Literal["copy", "like", "blank", "dark", "bright", "blurred", "tiny"]
+    photo_id: str
+    label: str = ""
+    """The label that the picture is *like*, or of the exemplar that it is a *copy* of."""
+    other_photo_id: str = ""
+    """The exemplar it is a copy of; empty for the other kinds."""
+    probability: float = 0.0
+    """Of the label it is like, in [0, 1]; 0 for the other kinds."""
+
+
+@dataclass(frozen=True)
 class Change:
     """A change of memory that *undo* can take back (``action`` undone or known: none)."""
 
@@ -125,6 +146,10 @@ class Change:
     """Pictures the label has afterwards."""
     other: str = ""
     """The second label involved: the wrong one, the old name, what it was merged into."""
+    concerns: tuple[Concern, ...] = ()
+    """What the taught pictures lack."""
+    same_as: str = ""
+    """The label that is asked about: the same thing, or a new one? Empty when it is not asked."""
     kind: Literal["change"] = "change"
 
 
@@ -148,6 +173,83 @@ class LabelList:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """How many of the pictures that could be asked about were recognised when left out."""
+
+    right: int
+    asked: int
+    low: float | None = None
+    """The ends of the 95 % Wilson interval, in [0, 1]; None where there is too little to tell."""
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class WorstExemplar:
+    """The picture that fits its label least: the label's probability when it is left out."""
+
+    photo_id: str
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Two labels that are mixed up: pictures of ``label`` taken for ``other``, and the reverse."""
+
+    label: str
+    other: str
+    taken: int
+    """Pictures of ``label`` taken for ``other``."""
+    reverse: int
+    """Pictures of ``other`` taken for ``label``; never more than ``taken``."""
+    photo_id: str
+    """The picture of ``label`` that looked least like one."""
+
+
+@dataclass(frozen=True)
+class NextPicture:
+    """The picture most worth showing next."""
+
+    label: str
+    text: str
+    """Which picture and why, a sentence."""
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """How well one label is known."""
+
+    name: str
+    count: int
+    """Its pictures."""
+    accuracy: Accuracy
+    unrecognised: int = 0
+    """Pictures left out that were not taken for any label."""
+    worst: WorstExemplar | None = None
+    alike: bool = False
+    """Its pictures are all nearly the same, so that its accuracy says little."""
+
+
+@dataclass(frozen=True)
+class KnowledgeReport:
+    """How well the taught labels are known, each picture judged by the others."""
+
+    labels: tuple[LabelReport, ...]
+    """The labels reported on, in the order of teaching: all of them, or the one asked about."""
+    overall: Accuracy
+    confusion: Confusion | None = None
+    """The pair that is mixed up most."""
+    next: NextPicture | None = None
+    kind: Literal["knowledge"] = "knowledge"
+
+    @property
+    def worst(self) -> WorstExemplar | None:
+        """The picture of these labels that fits its label least."""
+        found = [x.worst for x in self.labels if x.worst is not None]
+        return min(found, key=lambda w: w.probability, default=None)
+
+
+@dataclass(frozen=True)
 class Explanation:
     """The recognition that is explained."""
 
@@ -155,7 +257,17 @@ class Explanation:
     kind: Literal["explanation"] = "explanation"
 
 
-Artifact = Recognition | Caption | Answer | Matches | Comparison | Change | LabelList | Explanation
+Artifact = (
+    Recognition
+    | Caption
+    | Answer
+    | Matches
+    | Comparison
+    | Change
+    | LabelList
+    | KnowledgeReport
+    | Explanation
+)
 _ADAPTER: TypeAdapter[Artifact] = TypeAdapter(Annotated[Artifact, Field(discriminator="kind")])
 
 

@@ -1,19 +1,23 @@
 """Everything that changes what is known: teach, correct, reject, rename, merge, forget, undo.
 
-Knows nothing of how the order was put. Each tool says what it did and what it did not.
+Knows nothing of how the order was put. Each tool says what it did and what it did not, and what
+the taught pictures lack (:mod:`tools.quality`), which never keeps one out.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from langchain_core.tools import InjectedToolArg, tool
 
-from tools.artifacts import Change
+from tools.artifacts import Change, Concern
 from tools.desk import Desk
 from tools.errors import ToolError
 from tools.images import Photo
 from tools.memory import Event, State, clean_name
 from tools.memory.memory import Taught
-from tools.wording import article, capital, count, join, percent
+from tools.quality import compare, inspect, same_thing_as, warning
+from tools.wording import article, capital, count, join
 
 __all__ = [
     "correct_label",
@@ -43,12 +47,13 @@ def teach_label(
     """
     label = clean_name(label)
     chosen = desk.look(photos)
-    like = _looks_like(desk, chosen, label)
+    concerns, same_as = _concerns(desk, chosen, label)
     for photo in chosen:
         desk.recall.offer(photo)
     done = desk.memory.teach(label, chosen, description or "")
     desk.recall.recognizer()  # the index and the recognizer follow now, not at the next question
     change = _change(desk, "taught" if done.added else "known", done, chosen)
+    change = replace(change, concerns=concerns, same_as=same_as)
     if not done.added:
         these = "this picture" if len(chosen) == 1 else "these pictures"
         more = " I noted what you said about it." if description else ""
@@ -57,9 +62,8 @@ def teach_label(
     if done.moved_from:
         before = join([x.name for x in done.moved_from])
         parts.append(f"I had it as {before} before; now it counts as {done.label.name} only.")
-    elif like:
-        parts.append(like)
-    return " ".join(parts), change
+    parts.append(warning(concerns, done.label.name, len(done.added), same_as))
+    return " ".join(p for p in parts if p), change
 
 
 @tool(response_format="content_and_artifact", parse_docstring=True)
@@ -80,6 +84,8 @@ def correct_label(
     label = clean_name(label)
     chosen = desk.look(photos)
     wrong = wrong or _said_wrongly(desk, chosen, label)
+    # A correction has just said which label it is: only the pictures themselves are judged.
+    concerns = tuple(c for p in chosen for c in inspect(p))
     for photo in chosen:
         desk.recall.offer(photo)
     done = desk.memory.correct(label, chosen, wrong)
@@ -87,10 +93,12 @@ def correct_label(
     known_wrong = desk.memory.state.find(wrong) if wrong else None
     name = done.label.name
     change = _change(desk, "corrected", done, chosen, known_wrong.name if known_wrong else "")
+    change = replace(change, concerns=concerns)
     text = f"Fixed: {'this is' if len(chosen) == 1 else 'these are'} {article(name)}"
     if known_wrong is not None and known_wrong.id != done.label.id:
         text += f", not {article(known_wrong.name)}"
-    return f"{text}. I now have {count(change.count, 'picture')} of {name}.", change
+    text += f". I now have {count(change.count, 'picture')} of {name}."
+    return f"{text} {warning(concerns, name, len(chosen))}".rstrip(), change
 
 
 @tool(response_format="content_and_artifact", parse_docstring=True)
@@ -189,21 +197,21 @@ def _change(desk: Desk, action: str, done: Taught, photos: list[Photo], other: s
     return Change(kind, done.label.name, ids, number, other=other)  # type: ignore[arg-type]
 
 
-def _looks_like(desk: Desk, photos: list[Photo], label: str) -> str:
-    """A word of warning when the first photo of a label looks like another one; never blocks."""
+def _concerns(desk: Desk, photos: Sequence[Photo], label: str) -> tuple[tuple[Concern, ...], str]:
+    """What the pictures lack, before they are taught, and the label they may belong to instead.
+
+    Nothing of pictures that the label has already. Only of a new label it is asked whether it is
+    the same thing as another: of one that has pictures, that has been answered.
+    """
     state = desk.memory.state
-    if len(photos) != 1 or not any(e.positive for e in state.exemplars.values()):
-        return ""
-    found = desk.recall.recognise(photos[0])
-    if found.decision != "known" or state.label_of(photos[0].id) is not None:
-        return ""
-    best = found.candidates[0]
-    if best.name.casefold() == label.casefold():
-        return ""
-    return (
-        f"It looks like your {best.name} ({percent(best.probability)}): "
-        f"if they are the same, say “merge {label} into {best.name}”."
-    )
+    known = state.find(label)
+    new = [p for p in photos if known is None or state.label_of(p.id) != known]
+    if not new:
+        return (), ""
+    against = compare(desk, new, label)
+    concerns = (*against, *(c for p in new for c in inspect(p)))
+    asks = known is None and not any(state.label_of(p.id) for p in new)
+    return concerns, same_thing_as(against, label, len(new)) if asks else ""
 
 
 def _said_wrongly(desk: Desk, photos: list[Photo], right: str) -> str | None:

@@ -3,9 +3,23 @@
 Knows nothing of tools. Plain text only: whoever renders it escapes it.
 """
 
+import re
 from collections.abc import Sequence
 
-__all__ = ["article", "capital", "count", "join", "percent", "sentence"]
+__all__ = ["article", "capital", "count", "is_plural", "join", "number", "percent", "sentence"]
+
+_NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+# Words that end like a plural and are none: a bus, a glass, a lens.
+_SINGULAR = re.compile(
+    r".*(?:ss|us|is)|(?:.*\W)?(?:alias|atlas|bias|canvas|christmas|gas|pancreas|chaos|cosmos|"
+    r"ethos|rhinoceros|thermos|lens|series|species|means|news)",
+    re.I | re.S,
+)
+# By sound: an apple, an hour, but a unicorn, a euro, a one-eyed cat.
+_VOWEL = re.compile(
+    r"(?!eu|ewe|one\b|once\b|u(?:ni(?!n|m)|s[aeiu]|t[ei]|k[eu]|fo\b|rin))[aeiou]"
+    r"|h(?:our|eir|onest)"
+)
 
 
 def percent(probability: float) -> str:
@@ -30,11 +44,21 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def number(value: int) -> str:
+    """``one`` … ``ten``, ``11``; ``no`` for 0."""
+    return _NUMBERS[value] if 0 <= value < len(_NUMBERS) else str(value)
+
+
+def is_plural(name: str) -> bool:
+    """Whether a name is a plural (scissors, zorbs), by its spelling alone."""
+    return len(name) > 3 and name[-1] == "s" and not _SINGULAR.fullmatch(name)
+
+
 def article(name: str) -> str:
-    """``a zorb``, ``an apple``; a proper name (Rex) and a plural keep none."""
-    if not name or name[0].isupper() or name[0].isdigit():
+    """``a zorb``, ``an apple``, ``a unicorn``; a proper name (Rex) and a plural keep none."""
+    if not name or name[0].isupper() or name[0].isdigit() or is_plural(name):
         return name
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return f"{'an' if _VOWEL.match(name) else 'a'} {name}"
 
 
 def sentence(text: str) -> str:
