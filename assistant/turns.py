@@ -131,6 +131,8 @@ def options_for(artifacts: list[Artifact]) -> tuple[str, ...]:
         return ()
     last = artifacts[-1]
     if isinstance(last, Change):
+        if last.same_as:
+            return ("the same thing", "a new one", "undo")
         return () if last.action in ("undone", "known") else ("undo",)
     if not isinstance(last, Recognition) or (last.outside and last.source != "taught"):
         return ()

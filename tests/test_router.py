@@ -5,13 +5,17 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from assistant.router import Router
 from assistant.router.actions import Context
+from assistant.router.brain import _context
 from assistant.router.deciding import decide
 from assistant.router.names import is_name, name_in, singular
-from tools.artifacts import Candidate, Recognition
+from assistant.router.reading import _table
+from tools.artifacts import Candidate, Change, Recognition
 from tools.registry import TOOLS
 
 ZORB = Recognition("p", "known", (Candidate("zorb", 0.9),), "taught")
 UNKNOWN = Recognition("p", "unknown", (Candidate("zorb", 0.1),), "taught")
+TORN = Recognition("p", "ambiguous", (Candidate("zorb", 0.5), Candidate("blick", 0.4)), "taught")
+DOUBTED = Change("taught", "gromp", ("p",), 1, same_as="blick")
 APPLE = Recognition("p", "known", (Candidate("apple", 0.9),), "vocabulary")
 LABELS = ("zorb", "blick")
 SITUATIONS = {
@@ -22,6 +26,8 @@ SITUATIONS = {
     "said zorb": Context(LABELS, (), 1, False, ZORB),
     "asked": Context(LABELS, (), 1, True, UNKNOWN),
     "said apple": Context((), (), 1, False, APPLE),
+    "torn": Context(LABELS, (), 1, True, TORN),
+    "doubt": Context((*LABELS, "gromp"), (), 1, doubt=DOUBTED),
 }
 
 
@@ -118,6 +124,50 @@ SAYINGS = [
     ("asked", "blick", call("teach_label", label="blick")),
     ("asked", "a gromp", call("teach_label", label="gromp")),
     ("asked", "it's a gromp", call("teach_label", label="gromp")),
+    ("asked", "a new thing called gromp", call("teach_label", label="gromp")),
+    ("asked", "it's a new one, called Rex", call("teach_label", label="Rex")),
+    ("asked", "something called gromp", call("teach_label", label="gromp")),
+    ("asked", "neither, it's a gromp", call("teach_label", label="gromp")),
+    ("asked", "a gromp, I think", call("teach_label", label="gromp")),
+    ("torn", "blick", call("teach_label", label="blick")),
+    ("torn", "it's a blick", call("teach_label", label="blick")),
+    ("torn", "the first", call("teach_label", label="zorb")),
+    ("torn", "The second one.", call("teach_label", label="blick")),
+    ("torn", "I think it's the latter", call("teach_label", label="blick")),
+    ("torn", "the former, please", call("teach_label", label="zorb")),
+    ("torn", "neither, it's a gromp", call("correct_label", label="gromp", wrong="zorb")),
+    ("torn", "Neither. It's a gromp.", call("correct_label", label="gromp", wrong="zorb")),
+    ("torn", "none of them: gromp", call("correct_label", label="gromp", wrong="zorb")),
+    ("torn", "a new thing called gromp", call("teach_label", label="gromp")),
+    ("torn", "why?", call("explain_answer")),
+    ("torn", "the first picture", call("classify_image", photos=[1])),
+    ("doubt", "the same", call("merge_labels", label="gromp", into="blick")),
+    ("doubt", "Same thing!", call("merge_labels", label="gromp", into="blick")),
+    ("doubt", "yes, they're the same", call("merge_labels", label="gromp", into="blick")),
+    ("doubt", "it's a blick", call("merge_labels", label="gromp", into="blick")),
+    ("doubt", "a new one called mop", call("rename_label", label="gromp", new="mop")),
+    ("doubt", "it is Rex", call("teach_label", label="Rex")),
+    ("doubt", "undo", call("undo")),
+    ("doubt", "same thing?", call("compare_images")),
+    ("taught", "same thing", call("compare_images")),
+    ("taught", "how well do you know zorbs?", call("report_knowledge", label="zorb")),
+    ("taught", "how well can you recognise the blicks?", call("report_knowledge", label="blick")),
+    ("taught", "How good are you at this?", call("report_knowledge")),
+    ("taught", "how good are you at zorbs?", call("report_knowledge", label="zorb")),
+    ("taught", "what are you bad at?", call("report_knowledge")),
+    ("taught", "what should I show you next?", call("report_knowledge")),
+    ("taught", "what next?", call("report_knowledge")),
+    ("taught", "which ones do you mix up?", call("report_knowledge")),
+    ("taught", "do you mix up zorbs and blicks?", call("report_knowledge")),
+    ("taught", "how accurate are you?", call("report_knowledge")),
+    ("taught", "what would help you?", call("report_knowledge")),
+    ("taught", "test yourself", call("report_knowledge")),
+    ("taught", "give me a report on zorbs", call("report_knowledge", label="zorb")),
+    ("taught", "how well do you know gromps?", call("report_knowledge", label="gromp")),
+    ("said zorb", "how well do you know it?", call("report_knowledge", label="zorb")),
+    ("taught", "how well do you know everything?", call("report_knowledge")),
+    ("taught", "how much do you know?", call("list_labels")),
+    ("taught", "how do you know?", call("explain_answer")),
     (
         "said apple",
         "it's not an apple, it's a zorb",
@@ -144,6 +194,8 @@ def test_one_saying_one_call(
             "this is a gromp. how many eyes does it have?",
             ["teach_label", "answer_question"],
         ),
+        ("torn", "neither", ["reject_label", "reject_label"]),
+        ("torn", "no", ["reject_label", "reject_label"]),
         (
             "taught+photo",
             "describe this and tell me if it is a zorb",
@@ -167,6 +219,16 @@ def test_several_intents_in_one_message(situation: str, text: str, tools: list[s
         ("said apple", "no", "What is it?"),
         ("asked", "no idea", "when you know"),
         ("asked", "a small blue thing", "did not understand"),
+        ("asked", "a new one", "What is it?"),
+        ("asked", "neither", "What is it?"),
+        ("torn", "both", "A zorb or a blick: which one is it?"),
+        ("torn", "yes", "which one is it?"),
+        ("doubt", "new", "gromp and blick stay two things"),
+        ("doubt", "No, a different one.", "gromp and blick stay two things"),
+        ("doubt", "not the same", "gromp and blick stay two things"),
+        ("doubt", "gromp", "gromp and blick stay two things"),
+        ("doubt", "yes", "Gromp and blick: the same thing or a new one?"),
+        ("doubt", "thanks", "welcome"),
     ],
 )
 def test_some_sayings_change_nothing(situation: str, text: str, words: str) -> None:
@@ -229,3 +291,53 @@ def test_it_remembers_that_it_asked() -> None:
     assert [(c["name"], c["args"]) for c in said.tool_calls] == [
         ("teach_label", {"label": "blick"})
     ]
+
+
+def results(*found: Recognition, photos: list[int], text: str) -> Context:
+    """What the router knows after a turn in which these photos were recognised."""
+    call_of = {"name": "classify_image", "args": {}, "id": "1", "type": "tool_call"}
+    return _context(
+        [
+            SystemMessage("guide", additional_kwargs={"labels": list(LABELS)}),
+            HumanMessage("what is this?", additional_kwargs={"photos": photos}),
+            AIMessage("", tool_calls=[call_of]),
+            ToolMessage(text, tool_call_id="1", artifact=list(found)),
+            AIMessage(text),
+            HumanMessage("a gromp"),
+        ],
+        5,
+    )
+
+
+def test_it_asks_whenever_a_photo_was_not_known_whatever_is_said_after_that() -> None:
+    assert results(UNKNOWN, photos=[1], text="I don't know this. This looks like a photo.").asked
+    assert results(TORN, photos=[1], text="A zorb or a blick? I can't tell them apart here.").asked
+    assert not results(ZORB, photos=[1], text="Zorb, 90 %.").asked
+
+
+def test_of_several_photos_the_one_that_was_not_known_is_named() -> None:
+    context = results(ZORB, UNKNOWN, photos=[4, 5], text="…")
+    assert context.open_photos == (5,)
+    for text in ("a gromp", "it's a gromp", "a new thing called gromp"):
+        assert [(a.tool, a.args) for a in decide(text, context)] == [
+            ("teach_label", {"label": "gromp", "photos": [5]})
+        ]
+    torn = results(TORN, ZORB, photos=[4, 5], text="…")
+    assert [a.args for a in decide("the second", torn)] == [{"label": "blick", "photos": [4]}]
+    assert [a.args for a in decide("these are gromps", context)] == [{"label": "gromp"}]
+
+
+def test_what_two_results_ask_is_asked_once() -> None:
+    asked = ["All right, this is not a zorb. What is it?", "All right, not a blick. What is it?"]
+    said = [
+        HumanMessage("neither"),
+        *(ToolMessage(text, tool_call_id=str(i)) for i, text in enumerate(asked)),
+    ]
+    assert Router().bind_tools(list(TOOLS)).invoke(said).text == (
+        "All right, this is not a zorb.\nAll right, not a blick. What is it?"
+    )
+
+
+def test_a_name_of_the_table_is_no_keyword_of_yaml() -> None:
+    for table in ("phrases.yaml", "replies.yaml"):
+        assert all(isinstance(intent, str) for intent, _ in _table(table))

@@ -13,7 +13,7 @@ from tools.desk import Desk
 from tools.errors import ToolError
 from tools.images import Photo
 from tools.outside import outside_note
-from tools.wording import article, capital, count, join, percent
+from tools.wording import article, capital, join, number, percent
 
 __all__ = ["classify_image", "recognise"]
 
@@ -115,7 +115,7 @@ def _named(found: Recognition) -> str:
             return f"{capital(first.name)}, {percent(first.probability)}. {_evidence(found)}"
         if found.decision == "ambiguous":
             rivals = join([article(c.name) for c in found.candidates[:2]], "or")
-            return f"{capital(rivals)}? I can't tell them apart here. Which one is it?"
+            return f"{capital(rivals)}? I can't tell them apart here."
         close = f" The closest is {first.name}, and not close." if first.name else ""
         hint = f" It looks a bit like {article(found.hint)} to me." if found.hint else ""
         return f"I don't know this.{close}{hint} What is it?"
@@ -129,9 +129,9 @@ def _named(found: Recognition) -> str:
 
 def _evidence(found: Recognition) -> str:
     shown = [e for e in found.evidence if e.label == found.candidates[0].name]
-    if len(shown) == 1:
+    if len(shown) < 2:
         return "It looks like the one you showed me."
-    return f"It looks most like these {len(shown)} you showed me."
+    return f"It looks most like these {number(len(shown))} you showed me."
 
 
 def _yes_no(found: Recognition, asked: str) -> str:
@@ -152,5 +152,4 @@ def _yes_no(found: Recognition, asked: str) -> str:
         return f"I can't tell: it could be {join([article(r) for r in rivals], 'or')}."
     if found.decision == "known":
         return f"No, I think it is {article(first.name)} ({percent(first.probability)})."
-    seen = count(len(found.evidence), "picture") if found.evidence else "what you showed me"
-    return f"I don't think it is {article(asked)}: it is not close to {seen} of it. What is it?"
+    return f"I don't think it is {article(asked)}: nothing you showed me is close. What is it?"

@@ -6,7 +6,7 @@ Knows nothing of words.
 from dataclasses import dataclass
 from typing import Any
 
-from tools.artifacts import Recognition
+from tools.artifacts import Change, Recognition
 
 __all__ = ["Action", "Context"]
 
@@ -19,9 +19,13 @@ class Context:
     turn_photos: tuple[int, ...] = ()
     photo_count: int = 0
     asked: bool = False
-    """The last reply asked what something is."""
+    """The last reply asked what something is, or which of two."""
     recognised: Recognition | None = None
     """The recognition that is still open for agreement or contradiction."""
+    open_photos: tuple[int, ...] = ()
+    """Of several photos asked about at once, those whose name is still asked for."""
+    doubt: Change | None = None
+    """What was taught when the last reply asked whether it is the same thing or a new one."""
 
 
 @dataclass(frozen=True)

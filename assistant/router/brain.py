@@ -5,6 +5,7 @@ offline, well under a millisecond; it words results by joining what the tools sa
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -24,11 +25,12 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
+from assistant.router.replies import SAME_OR_NEW
 from tools.artifacts import Change, Recognition
 
 __all__ = ["Router"]
 
-_ASKING = ("What is it?", "Which one is it?")
+_ASKING = ("What is it?", "which one is it?")
 
 
 class Router(BaseChatModel):
@@ -66,7 +68,7 @@ def _answer(messages: Sequence[BaseMessage], bound: set[str]) -> AIMessage:
         return AIMessage("Send me a picture, or say something.")
     results = [m for m in messages[last + 1 :] if isinstance(m, ToolMessage)]
     if results:
-        return AIMessage("\n".join(str(m.content) for m in results if m.content))
+        return AIMessage(_joined([str(m.content) for m in results if m.content]))
     human = messages[last]
     text = human.additional_kwargs.get("text", human.text)
     actions = decide(text, _context(messages, last))
@@ -81,6 +83,16 @@ def _answer(messages: Sequence[BaseMessage], bound: set[str]) -> AIMessage:
     return AIMessage(_said(actions), tool_calls=calls)
 
 
+def _joined(sentences: Sequence[str]) -> str:
+    """The sentences below each other; what they all ask at their end is asked once."""
+    question = _ASKING[0]
+    once = [
+        s.removesuffix(question).rstrip() if following.endswith(question) else s
+        for s, following in pairwise(sentences)
+    ]
+    return "\n".join([*once, *sentences[-1:]])
+
+
 def _said(actions: Sequence[Action]) -> str:
     return "\n".join(a.text for a in actions if a.text)
 
@@ -90,21 +102,52 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
     labels: list[str] = []
     photos = 0
     recognised: Recognition | None = None
-    asked = False
+    open_photos: tuple[int, ...] = ()
+    doubt: Change | None = None
+    asked = fresh = False
+    turn: list[int] = []
+    calls: dict[str | None, list[int]] = {}
     for message in messages[:last]:
         if isinstance(message, SystemMessage):
             labels = message.additional_kwargs.get("labels", [])
         elif isinstance(message, HumanMessage):
-            numbers = message.additional_kwargs.get("photos", [])
-            photos = max([photos, *numbers])
-            recognised = None if numbers else recognised
+            turn = message.additional_kwargs.get("photos", [])
+            photos = max([photos, *turn])
+            recognised = None if turn else recognised
+            asked = fresh = False
+            open_photos = ()
         elif isinstance(message, ToolMessage):
+            seen = [a for a in message.artifact or [] if isinstance(a, Recognition)]
+            unsure = [a for a in seen if a.decision != "known"]
+            if seen:
+                recognised = (unsure or seen)[-1]
+                asked = bool(unsure)
+                numbers = calls.get(message.tool_call_id) or turn
+                open_photos = _open(seen, numbers)
             for artifact in message.artifact or []:
-                if isinstance(artifact, Recognition):
-                    recognised = artifact
-                elif isinstance(artifact, Change) and artifact.action != "known":
-                    recognised = None
-        elif isinstance(message, AIMessage) and not message.tool_calls:
-            asked = str(message.text).rstrip().endswith(_ASKING)
-    turn = tuple(messages[last].additional_kwargs.get("photos", []))
-    return Context(tuple(labels), turn, max([photos, *turn]), asked, recognised)
+                if isinstance(artifact, Change) and artifact.action != "known":
+                    recognised, asked = None, False
+                    doubt, fresh = (artifact, True) if artifact.same_as else (None, False)
+        elif isinstance(message, AIMessage) and message.tool_calls:
+            calls = {c["id"]: c["args"].get("photos") or [] for c in message.tool_calls}
+        elif isinstance(message, AIMessage):
+            text = str(message.text).rstrip()
+            asked = asked or text.endswith(_ASKING)
+            doubt = doubt if fresh or text.endswith(SAME_OR_NEW) else None
+    turn_photos = tuple(messages[last].additional_kwargs.get("photos", []))
+    return Context(
+        tuple(labels),
+        turn_photos,
+        max([photos, *turn_photos]),
+        asked,
+        recognised,
+        open_photos,
+        doubt,
+    )
+
+
+def _open(seen: Sequence[Recognition], numbers: Sequence[int]) -> tuple[int, ...]:
+    """The numbers of the photos that were not known, where several were asked about at once."""
+    if len(seen) < 2 or len(seen) != len(numbers):
+        return ()
+    return tuple(n for n, a in zip(numbers, seen, strict=True) if a.decision != "known")

@@ -10,6 +10,7 @@ from assistant.router.actions import Action, Context
 from assistant.router.handlers import ABILITIES, HANDLERS, TAKE_PHOTOS, teach_action
 from assistant.router.names import find_known, name_in
 from assistant.router.reading import Clause, is_question, match, split
+from assistant.router.replies import reply_to_question
 
 __all__ = ["decide"]
 
@@ -19,11 +20,15 @@ _DEICTIC = re.compile(
     r"holding|count|bigger|smaller|largest)\b",
     re.I,
 )
+_MANY = re.compile(r"\b(?:these|those|they|them|both|all)\b", re.I)
 _ORDERS = re.compile(r"(?:count|read|point|locate|answer)\b", re.I)
 
 
 def decide(message: str, context: Context) -> list[Action]:
     """What to do about a message: at least one action."""
+    answered = reply_to_question(message, context)
+    if answered is not None:
+        return [_with_open(a, message, context) for a in answered]
     clauses = split(message, photo_count=context.photo_count, turn_photos=context.turn_photos)
     if not clauses:
         return [_photo_alone(context)] if context.turn_photos else [Action(text=ABILITIES)]
@@ -36,7 +41,7 @@ def decide(message: str, context: Context) -> list[Action]:
         # "Hello!" with a picture: the greeting is no reason not to look.
         return [_photo_alone(context)]
     # Words beside deeds ("great, …") need no answer of their own.
-    deeds = [a for a in actions if a.tool]
+    deeds = [_with_open(a, message, context) for a in actions if a.tool]
     return deeds or actions[:1] or [Action(text=ABILITIES)]
 
 
@@ -52,6 +57,14 @@ def _with_photos(action: Action, clause: Clause) -> Action:
     if clause.photos and action.tool in TAKE_PHOTOS:
         return replace(action, args={**(action.args or {}), "photos": list(clause.photos)})
     return action
+
+
+def _with_open(action: Action, message: str, context: Context) -> Action:
+    """Of several photos, the one whose name was asked for is the one that is named."""
+    named = action.tool in ("teach_label", "correct_label", "reject_label")
+    if not named or not context.open_photos or context.turn_photos or _MANY.search(message):
+        return action
+    return replace(action, args={"photos": list(context.open_photos), **(action.args or {})})
 
 
 def _joined(clauses: list[Clause]) -> list[Clause]:

@@ -20,6 +20,14 @@ ABILITIES = (
     "send a picture and say “this is a zorb”."
 )
 
+# "how well do you know them?" is about everything, or about what was just recognised
+_ALL = re.compile(
+    r"|(?:this|that|it|him|her|them|these|those|this one)|(?:all |any )?(?:of )?"
+    r"(?:(?:the|these|those|your|my) )?(?:things?|pictures?|photos?|drawings?|labels?|names?|"
+    r"everything|everyone|stuff)(?: .*)?|(?:what|everything|all)(?: that)? i .*|recogni[sz].*|"
+    r"(?:the|my|your) world|(?:things|them) apart",
+    re.I,
+)
 Handler = Callable[[Reading, Clause, Context], Action | None]
 
 
@@ -154,6 +162,20 @@ def _on_find(reading: Reading, clause: Clause, context: Context) -> Action | Non
     return Action("find_similar", {"query": known if is_label and known else query})
 
 
+def _on_report(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    slot = reading.slots.get("label", "")
+    if _ALL.fullmatch(slot):
+        found = context.recognised
+        pointed = re.fullmatch(r"(?:it|that|this(?: one)?|him|her)", slot, re.I) and not re.search(
+            r"\bat\b|\bdoing\b", clause.text
+        )
+        if pointed and found is not None and found.source == "taught" and found.label:
+            return Action("report_knowledge", {"label": found.label})
+        return Action("report_knowledge", {})
+    label = name_in(slot, context.labels, plural=True)
+    return Action("report_knowledge", {"label": label} if label else {})
+
+
 def _on_find_label(reading: Reading, clause: Clause, context: Context) -> Action | None:
     label = name_in(reading.slots["label"], context.labels)
     return Action("find_similar", {"query": label}) if label in context.labels else None
@@ -161,6 +183,7 @@ def _on_find_label(reading: Reading, clause: Clause, context: Context) -> Action
 
 HANDLERS: dict[str, Handler] = {
     "undo": _plain("undo"),
+    "report": _on_report,
     "known": _plain("list_labels"),
     "why": _plain("explain_answer"),
     "forget_all": _on_forget_all,
@@ -186,8 +209,8 @@ HANDLERS: dict[str, Handler] = {
     "thanks": _say("You're welcome. Show me more whenever you like."),
     "help": _say(
         f"{ABILITIES} Say “no, it's a blick” when I am wrong, “what do you know?” to see what I "
-        "learned, “why?” for my reasons, “rename”, “merge” or “forget” a label, and “undo” to "
-        "take the last change back."
+        "learned, “how well do you know it?” to have it tested, “why?” for my reasons, “rename”, "
+        "“merge” or “forget” a label, and “undo” to take the last change back."
     ),
 }
 TAKE_PHOTOS = {

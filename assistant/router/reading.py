@@ -1,6 +1,6 @@
 """A message taken apart: clauses, references to photos, and the intent of each clause.
 
-Knows nothing of tools or messages; the phrases are data (``phrases.yaml``).
+Knows nothing of tools or messages; the phrases are data (``*.yaml``).
 """
 
 import re
@@ -64,7 +64,8 @@ _BEFORE = re.compile(
     re.I,
 )
 _AFTER = re.compile(
-    r"[\s,]*\b(?:please|for me|thanks|thank you|imprint|ok|okay|then|right now|by the way|btw)$"
+    r"[\s,]*\b(?:please|for me|thanks|thank you|imprint|ok|okay|then|right now|by the way|btw|"
+    r"i think|i guess|i believe|of course)$"
     r"|\s*(?::-?\)|;-?\)|:-?D)$",
     re.I,
 )
@@ -137,7 +138,7 @@ def is_question(clause: Clause) -> bool:
     return clause.question or _QUESTION.match(clause.text) is not None
 
 
-def match(clause: Clause) -> list[Reading]:
+def match(clause: Clause, table: str = "phrases.yaml") -> list[Reading]:
     """Every shape of the table that fits, in its order; the caller takes the first that serves."""
     if len(clause.text) > _LONGEST:
         head = clause.text[:40]
@@ -147,16 +148,16 @@ def match(clause: Clause) -> list[Reading]:
             return [Reading("teach", {"label": clause.text[shape.end() :]})]
         return []
     found = []
-    for intent, pattern in _table():
+    for intent, pattern in _table(table):
         fit = pattern.fullmatch(clause.text)
         if fit:
             found.append(Reading(intent, {k: v for k, v in fit.groupdict().items() if v}))
     return found
 
 
-@lru_cache(maxsize=1)
-def _table() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    text = files("assistant.router").joinpath("phrases.yaml").read_text(encoding="utf-8")
+@lru_cache(maxsize=2)
+def _table(name: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    text = files("assistant.router").joinpath(name).read_text(encoding="utf-8")
     rows = [(i, s) for group in yaml.safe_load(text) for i, ss in group.items() for s in ss]
     return tuple((intent, re.compile(_expand(shape), re.I | re.S)) for intent, shape in rows)
 
