@@ -40,6 +40,15 @@ def test_teaching_lives_from_command_to_command(run: Callable[..., Result], tmp_
     assert listed["artifacts"][0]["labels"][0]["name"] == "zorb"
     found = json.loads(run("classify", str(red), "--json").stdout)
     assert found["artifacts"][0]["candidates"][0]["name"] == "zorb"
+    for jitter in (1, 2):
+        drawing("red", jitter=jitter).save(tmp_path / f"red{jitter}.png")
+        run("teach", "zorb", str(tmp_path / f"red{jitter}.png"))
+    told = run("report").stdout.splitlines()
+    assert told[0].startswith("I know 1 thing from 3 pictures: ")
+    assert told[1].split()[:3] == ["zorb", "3", "pictures"] and " of 3 right (" in told[1]
+    known = json.loads(run("report", "zorb", "--json").stdout)["artifacts"][0]
+    assert known["kind"] == "knowledge" and known["overall"]["asked"] == 3
+    assert "gromp" in run("report", "gromp", code=1).stderr
     assert "Forgot zorb" in run("forget", "zorb").stdout
     assert "zorb is back" in run("undo").stdout
     # A conversation goes on from one command to the next.

@@ -1,5 +1,6 @@
 """Conversations and the Python API: turns, transcripts, bad pictures, restarts."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,68 @@ def test_saying_it_again_and_moving_it_are_said(imprint: Imprint) -> None:
     assert near.endswith(
         "It is nearly the picture you showed me as blick: the same thing or a new one?"
     )
+
+
+def test_recognition_is_worded_by_what_was_shown(imprint: Imprint) -> None:
+    say(imprint, "this is a zorb", drawing("red"))
+    asked = drawing("red", jitter=1)
+    for jitter, evidence in (
+        (None, "It looks like the one you showed me."),
+        (-2, "It looks most like these two you showed me."),
+        (2, "It looks most like these three you showed me."),
+        (3, "It looks most like these three you showed me."),
+    ):
+        if jitter is not None:
+            say(imprint, "this is a zorb", drawing("red", jitter=jitter))
+        text = say(imprint, "what is this?", asked).text
+        assert re.fullmatch(rf"Zorb, \d+ %\. {evidence}", text), text
+        text = say(imprint, "is it a zorb?", asked).text
+        assert re.fullmatch(rf"Yes: zorb, \d+ %\. {evidence}", text), text
+    unknown = say(imprint, "what is this?", drawing("blue", "cross"))
+    assert unknown.text.startswith("I don't know this. The closest is zorb, and not close.")
+    assert unknown.text.endswith("What is it?")
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [("blick", "blick"), ("the first", None), ("neither, it's a gromp", "gromp"),
+     ("a new thing called gromp", "gromp"), ("it's Rex", "Rex")],
+)  # fmt: skip
+def test_when_torn_the_answer_teaches(imprint: Imprint, answer: str, label: str | None) -> None:
+    say(imprint, "this is a zorb", drawing("red", jitter=-3))
+    say(imprint, "this is a blick", drawing("red", jitter=3))
+    torn = say(imprint, "what is this?", drawing("red"))
+    first, second = [c.name for c in torn.artifacts[0].candidates]
+    assert torn.text == f"A {first} or a {second}? I can't tell them apart here."
+    assert torn.options == (f"it's a {first}", f"it's a {second}")
+    reply = say(imprint, answer)
+    change = reply.artifacts[0]
+    assert isinstance(change, Change) and change.label == (label or first), reply.text
+    # Three labels have nearly the same picture now: it is the likeliest, if not the only one.
+    assert imprint.classify(drawing("red")).candidates[0].name == (label or first)
+
+
+def test_neither_alone_is_noted_and_the_name_may_follow(imprint: Imprint) -> None:
+    say(imprint, "this is a zorb", drawing("red", jitter=-3))
+    say(imprint, "this is Rex", drawing("red", jitter=3))
+    torn = say(imprint, "what is this?", drawing("red"))
+    assert torn.text.startswith(("A zorb or Rex? ", "Rex or a zorb? "))
+    reply = say(imprint, "neither")
+    assert sorted(reply.text.removesuffix(" What is it?").split("\n")) == [
+        "All right, this is not Rex.",
+        "All right, this is not a zorb.",
+    ]
+    assert reply.text.count("What is it?") == 1
+    assert imprint.classify(drawing("red")).decision == "unknown"
+    assert say(imprint, "gromp").text.startswith("Learned gromp (1 picture).")
+
+
+def test_of_several_photos_the_unknown_one_is_taught(imprint: Imprint) -> None:
+    say(imprint, "this is a zorb", drawing("red"))
+    say(imprint, "what are these?", drawing("red", jitter=1), drawing("blue", "cross"))
+    assert say(imprint, "a blick").text == "Learned blick (1 picture)."
+    assert imprint.classify(drawing("blue", "cross")).label == "blick"
+    assert imprint.classify(drawing("red", jitter=1)).label == "zorb"
 
 
 def test_explaining_and_comparing(imprint: Imprint) -> None:

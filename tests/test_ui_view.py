@@ -14,15 +14,21 @@ from assistant.ui.guard import names_address
 from assistant.ui.titles import title_of
 from assistant.ui.view import Progress, View, chat_view, plain, unplain
 from tools.artifacts import (
+    Accuracy,
     Candidate,
     Change,
     Comparison,
+    Concern,
+    Confusion,
     Explanation,
+    KnowledgeReport,
     LabelList,
+    LabelReport,
     LabelSummary,
     Matches,
     Recognition,
     Shown,
+    WorstExemplar,
 )
 from tools.images import open_photo
 from tools.registry import TOOLS
@@ -125,6 +131,66 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
+
+
+def report(name: str = "zorb") -> KnowledgeReport:
+    worst = WorstExemplar(ALBUM[1], name, 0.12)
+    return KnowledgeReport(
+        (
+            LabelReport(name, 4, Accuracy(3, 4, 0.301, 0.954), worst=worst, alike=True),
+            LabelReport("blick", 1, Accuracy(0, 0)),
+        ),
+        Accuracy(3, 4, 0.301, 0.954),
+        Confusion(name, "blick", 1, 0, ALBUM[0]),
+    )
+
+
+def test_a_report_shows_shares_with_their_intervals_and_the_worst_picture() -> None:
+    shown = card(report(), picture)
+    for words in (
+        "3 of 4, likely 30–95 %",
+        "left:30.1%;width:65.3%",
+        'value="0.750"',
+        "too few to tell",
+        "all nearly the same",
+        "bbbb-160",
+        "fits least, 12 %",
+        "zorb, taken for blick",
+        "aaaa-160",
+    ):
+        assert words in shown, words
+    assert card(KnowledgeReport((), Accuracy(0, 0)), picture) == ""
+    many = tuple(LabelReport(f"label {i}", 1, Accuracy(0, 0)) for i in range(100))
+    assert "and 40 more" in card(KnowledgeReport(many, Accuracy(0, 0)), picture)
+
+
+def test_a_report_of_labels_with_html_is_text() -> None:
+    shown = card(report(EVIL), picture)
+    assert "<img src=x" not in shown and html.unescape(shown).count(EVIL) >= 4
+    found = Tags()
+    found.feed(shown)
+    assert found.tags <= {
+        "div", "table", "thead", "tbody", "tr", "th", "td", "strong", "small", "meter", "span",
+        "figure", "a", "img", "figcaption", "p",
+    }  # fmt: skip
+    assert found.attributes <= {
+        "class", "min", "max", "value", "style", "title", "href", "target", "rel", "src", "alt",
+    }  # fmt: skip
+
+
+def test_the_learned_card_tells_what_the_pictures_lack() -> None:
+    concerns = (
+        Concern("like", ALBUM[0], "blick", probability=0.93),
+        Concern("copy", ALBUM[0], EVIL, ALBUM[1]),
+        Concern("blurred", ALBUM[0]),
+        Concern("blurred", ALBUM[1]),
+    )
+    shown = card(Change("taught", "zorb", (ALBUM[0],), 2, concerns=concerns), picture)
+    assert "looks like blick, 93 %; nearly a copy of a picture of &lt;img" in shown
+    assert shown.count("blurred") == 1 and "<img src=x" not in shown
+    for kind in ("blank", "dark", "bright", "blurred", "tiny"):
+        lacking = Change("taught", "zorb", (), 1, concerns=(Concern(kind, "p"),))  # type: ignore[arg-type]
+        assert card(lacking, picture) != card(Change("taught", "zorb", (), 1), picture)
 
 
 def change(label: str, action: Any = "taught") -> Change:

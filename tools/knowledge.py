@@ -1,20 +1,44 @@
-"""``list_labels``: what has been taught.
+"""``list_labels`` and ``report_knowledge``: what has been taught, and how well it is known.
 
-Knows nothing of recognition.
+Knows nothing of the maths of recognition. A label is judged by asking about each of its pictures
+as if that one had not been shown (leave-one-out), so nothing is judged by a label's only picture.
 """
 
-from typing import Annotated
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from math import sqrt
+from typing import TYPE_CHECKING, Annotated
 
 from langchain_core.tools import InjectedToolArg, tool
 
-from tools.artifacts import LabelList, LabelSummary
+from tools.artifacts import (
+    Accuracy,
+    Confusion,
+    KnowledgeReport,
+    LabelList,
+    LabelReport,
+    LabelSummary,
+    NextPicture,
+    WorstExemplar,
+)
 from tools.desk import Desk
 from tools.memory import Memory
-from tools.wording import count, join
+from tools.memory.state import Exemplar, Label
+from tools.wording import article, capital, count, join, percent
 
-__all__ = ["list_labels", "summaries"]
+if TYPE_CHECKING:
+    from tools.recognizer import LeftOut
+
+__all__ = ["list_labels", "report_knowledge", "summaries", "wilson"]
 
 _THUMBNAILS = 4
+_NOTHING = "Nothing yet. Send a picture and say “this is a zorb”, and I will know zorbs."
+_LEAST = 3  # pictures below which a share of right answers says nothing
+_UNEVEN = 3  # times as many pictures of one label as of another
+_ALIKE = 0.95  # cosine in the deciding metric that every two pictures of a label reach
+_COMPARED = 8  # newest pictures of a label that are compared with each other
+_NAMED = 4
 
 
 @tool(response_format="content_and_artifact")
@@ -22,12 +46,31 @@ def list_labels(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, LabelLi
     """List the labels that have been taught, with how many pictures each has."""
     labels = summaries(desk.memory)
     if not labels:
-        return (
-            "Nothing yet. Send a picture and say “this is a zorb”, and I will know zorbs.",
-            LabelList(()),
-        )
+        return _NOTHING, LabelList(())
     parts = [f"{x.name} ({count(x.count, 'picture')})" for x in labels]
     return f"I know {count(len(labels), 'thing')}: {join(parts)}.", LabelList(tuple(labels))
+
+
+@tool(response_format="content_and_artifact", parse_docstring=True)
+def report_knowledge(
+    label: str | None = None, *, desk: Annotated[Desk, InjectedToolArg]
+) -> tuple[str, KnowledgeReport]:
+    """Say how well the taught labels are known, which are mixed up, and what to show next.
+
+    Args:
+        label: The label to report on; leave out for all of them.
+    """
+    state = desk.memory.state
+    if label is None and not state.labels:
+        return _NOTHING, KnowledgeReport((), Accuracy(0, 0))
+    about = list(state.labels.values()) if label is None else [desk.memory.label(label)]
+    left_out = desk.recall.recognizer().leave_one_out()
+    reports = tuple(_label_report(desk, x, left_out) for x in about)
+    ids = {x.id for x in about}
+    overall = _accuracy([x for x in left_out if x.label_id in ids])
+    confusion = _confusion(desk, left_out, ids)
+    report = KnowledgeReport(reports, overall, confusion, _next_picture(reports, confusion))
+    return _worded(report, one=label is not None), report
 
 
 def summaries(memory: Memory) -> list[LabelSummary]:
@@ -46,3 +89,207 @@ def summaries(memory: Memory) -> list[LabelSummary]:
             )
         )
     return result
+
+
+def wilson(right: int, asked: int) -> tuple[float, float]:
+    """The 95 % score interval of a share, in [0, 1] (Wilson, JASA 22, 1927); ``asked`` ≥ 1."""
+    z = 1.959964
+    share, z2 = right / asked, z * z
+    middle = (share + z2 / (2 * asked)) / (1 + z2 / asked)
+    half = z * sqrt(share * (1 - share) / asked + z2 / (4 * asked * asked)) / (1 + z2 / asked)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+# --- judging ------------------------------------------------------------------------------------
+
+
+def _label_report(desk: Desk, label: Label, left_out: "Sequence[LeftOut]") -> LabelReport:
+    shown = desk.memory.state.of(label.id)
+    mine = [x for x in left_out if x.label_id == label.id]
+    photos = {e.id: e.photo_id for e in shown}
+    least = min(mine, key=lambda x: (_own(x), x.sample_id), default=None)
+    worst = None
+    if least is not None and len(shown) >= _LEAST:
+        worst = WorstExemplar(photos[least.sample_id], label.name, _own(least))
+    return LabelReport(
+        label.name,
+        len(shown),
+        _accuracy(mine),
+        unrecognised=sum(x.ranking.decision == "unknown" for x in mine),
+        worst=worst,
+        alike=len(shown) > 1 and _alike(desk, shown),
+    )
+
+
+def _accuracy(left_out: "Sequence[LeftOut]") -> Accuracy:
+    right, asked = sum(x.right for x in left_out), len(left_out)
+    if asked < _LEAST:
+        return Accuracy(right, asked)
+    return Accuracy(right, asked, *wilson(right, asked))
+
+
+def _own(x: "LeftOut") -> float:
+    """The probability of the picture's own label."""
+    return next((s.probability for s in x.ranking.labels if s.label_id == x.label_id), 0.0)
+
+
+def _taken_for(x: "LeftOut") -> str:
+    """The id of the label that a picture was wrongly taken for; empty when for none."""
+    best = x.ranking.best
+    wrong = best is not None and x.ranking.decision != "unknown" and best.label_id != x.label_id
+    return best.label_id if best is not None and wrong else ""
+
+
+def _confusion(desk: Desk, left_out: "Sequence[LeftOut]", about: set[str]) -> Confusion | None:
+    """The pair of labels, at least one of them in ``about``, that is mixed up most."""
+    labels, exemplars = desk.memory.state.labels, desk.memory.state.exemplars
+    taken = Counter((x.label_id, other) for x in left_out if (other := _taken_for(x)))
+    pairs = [p for p in taken if about & set(p)]
+    if not pairs:
+        return None
+    order = list(labels)
+    # Of equals the one that is taken more often in this direction, then the one taught first.
+    own, other = min(
+        pairs,
+        key=lambda p: (-(taken[p] + taken[p[::-1]]), -taken[p], *map(order.index, p)),
+    )
+    lost = [x for x in left_out if x.label_id == own and _taken_for(x) == other]
+    photos = {e.id: e.photo_id for e in exemplars.values()}
+    worst = min(lost, key=lambda x: (_own(x), x.sample_id))
+    return Confusion(
+        labels[own].name,
+        labels[other].name,
+        taken[own, other],
+        taken[other, own],
+        photos[worst.sample_id],
+    )
+
+
+def _alike(desk: Desk, shown: Sequence[Exemplar]) -> bool:
+    """Whether every two of the newest pictures are nearly the same."""
+    vectors = desk.memory.vectors(desk.sight.embedder)
+    recognizer = desk.recall.recognizer()
+    newest = [vectors[e.photo_id] for e in shown[-_COMPARED:]]
+    return all(recognizer.similarity(a, b) >= _ALIKE for a, b in combinations(newest, 2))
+
+
+def _next_picture(labels: Sequence[LabelReport], mixed: Confusion | None) -> NextPicture | None:
+    """What helps most: a second picture, then what is known to fail, then what may."""
+    if not labels:
+        return None
+    fewest = min(labels, key=lambda x: x.count)
+    most = max(labels, key=lambda x: x.count)
+    if fewest.count < 2:
+        have = "I have only one picture of it" if fewest.count else "I have no picture of it"
+        return _next(fewest.name, f"{_another(fewest)}, because {have}")
+    if mixed is not None:
+        text = (
+            f"another {mixed.label} like the one I took for {article(mixed.other)}, "
+            "because I mix up the two"
+        )
+        return _next(mixed.label, text)
+    alike = next((x for x in labels if x.alike), None)
+    if alike is not None:
+        text = (
+            f"{article(alike.name)} from another side or in another style, because its "
+            f"{count(alike.count, 'picture')} are nearly the same"
+        )
+        return _next(alike.name, text)
+    weak = min(labels, key=lambda x: x.accuracy.right - x.accuracy.asked)
+    missed = weak.accuracy.asked - weak.accuracy.right
+    if missed:
+        text = (
+            f"another {weak.name}, because I would have missed {missed} of its "
+            f"{count(weak.accuracy.asked, 'picture')}"
+        )
+        return _next(weak.name, text)
+    if fewest.count < _LEAST:
+        return _next(fewest.name, f"another {fewest.name}, because two pictures are few")
+    if most.count >= _UNEVEN * fewest.count:
+        text = (
+            f"another {fewest.name}, because I have {fewest.count} of it and "
+            f"{most.count} of {most.name}"
+        )
+        return _next(fewest.name, text)
+    name = min(labels, key=lambda x: x.worst.probability if x.worst else 1.0).name
+    return _next(name, f"{article(name)} that looks unlike the others, because I know these")
+
+
+def _another(label: LabelReport) -> str:
+    return f"another {label.name}" if label.count else article(label.name)
+
+
+def _next(label: str, text: str) -> NextPicture:
+    return NextPicture(label, f"Most worth showing next: {text}.")
+
+
+# --- wording ------------------------------------------------------------------------------------
+
+
+def _worded(report: KnowledgeReport, *, one: bool) -> str:
+    pictures = sum(x.count for x in report.labels)
+    if one:
+        opening = f"{capital(report.labels[0].name)}, {count(pictures, 'picture')}: "
+    else:
+        known = count(len(report.labels), "thing")
+        opening = f"I know {known} from {count(pictures, 'picture')}: "
+    parts = [opening + _judged(report.overall)]
+    if not one:
+        parts += _few(report.labels)
+    parts += _faults(report, one=one)
+    if report.next is not None:
+        parts.append(report.next.text)
+    return " ".join(parts)
+
+
+def _judged(accuracy: Accuracy) -> str:
+    if accuracy.low is None or accuracy.high is None:
+        return "too few to tell how well."
+    return (
+        f"asked about each as if I had not seen it, I get {accuracy.right} of {accuracy.asked} "
+        f"right ({_share(accuracy.right / accuracy.asked)}, likely between "
+        f"{round(accuracy.low * 100)} and {_share(accuracy.high)})."
+    )
+
+
+def _few(labels: Sequence[LabelReport]) -> list[str]:
+    few = [x.name for x in labels if x.count < _LEAST]
+    # When nothing at all can be judged, that has been said.
+    if not few or all(x.accuracy.low is None for x in labels):
+        return []
+    more = len(few) - _NAMED
+    names = join([*few[:_NAMED], f"{more} more"] if more > 0 else few)
+    return [f"Of {names} I have too few to tell."]
+
+
+def _faults(report: KnowledgeReport, *, one: bool) -> list[str]:
+    parts = []
+    mixed = report.confusion
+    if mixed is not None:
+        text = f"I took {count(mixed.taken, 'picture')} of {mixed.label} for {mixed.other}"
+        if mixed.reverse:
+            text += f" and {mixed.reverse} of {mixed.other} for {mixed.label}"
+        parts.append(f"{text}.")
+    unrecognised = sum(x.unrecognised for x in report.labels)
+    if unrecognised:
+        parts.append(f"I would not have recognised {unrecognised} at all.")
+    worst = report.worst
+    if worst is not None and (mixed is not None or unrecognised or one):
+        parts.append(
+            f"The picture that fits least is {'this' if one else 'this ' + worst.label} "
+            f"({percent(worst.probability)})."
+        )
+    counts = [x.count for x in report.labels]
+    if len(counts) > 1 and max(counts) >= _UNEVEN * max(min(counts), 1):
+        most = max(report.labels, key=lambda x: x.count)
+        fewest = min(report.labels, key=lambda x: x.count)
+        parts.append(
+            f"The pictures are uneven: {most.count} of {most.name}, "
+            f"{fewest.count} of {fewest.name}."
+        )
+    return parts
+
+
+def _share(share: float) -> str:
+    """A share that was counted, which may be 0 or 100 %."""
+    return f"{round(share * 100)} %"

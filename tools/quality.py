@@ -163,7 +163,8 @@ def compare(desk: Desk, photos: Sequence[Photo], label: str) -> tuple[Concern, .
     """
     state = desk.memory.state
     new = [p for p in dict.fromkeys(photos) if state.label_of(p.id) is None]
-    found, before = [], []
+    found: list[Concern] = []
+    before: list[Photo] = []
     for photo in new:
         concern = _copied(desk, photo) or _copied_here(desk, photo, before, label)
         found += [concern] if concern else _alike(desk, photo, label)

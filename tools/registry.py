@@ -15,7 +15,7 @@ from tools.caption import caption_image
 from tools.classify import classify_image
 from tools.desk import Desk
 from tools.errors import BadCall
-from tools.knowledge import list_labels
+from tools.knowledge import list_labels, report_knowledge
 from tools.retrieve import compare_images, explain_answer, find_similar
 from tools.teach import (
     correct_label,
@@ -43,6 +43,7 @@ TOOLS: tuple[BaseTool, ...] = (
     forget_label,
     undo,
     list_labels,
+    report_knowledge,
     explain_answer,
 )
 

@@ -245,6 +245,22 @@ def labels(
 
 
 @app.command()
+def report(
+    context: typer.Context,
+    label: Annotated[str | None, typer.Argument(help="Only this label.")] = None,
+    home: Home = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Say how well the taught labels are known, and what to show next."""
+    with opened(context.obj.over(home, None, workspace), as_json=as_json) as imprint:
+        from assistant.cli.show import show_report
+
+        about = {"label": label} if label else {}
+        show_report(imprint.call("report_knowledge", **about), as_json=as_json)
+
+
+@app.command()
 def forget(
     context: typer.Context,
     label: Annotated[str, typer.Argument(help="The label to forget.")],

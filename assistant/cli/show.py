@@ -10,9 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from assistant.turns import Event, Reply, Step, Token, ToolFinished
-from tools.artifacts import to_json
+from tools.artifacts import KnowledgeReport, LabelReport, to_json
+from tools.wording import count
 
-__all__ = ["print_json", "reply_json", "show_reply", "show_step", "step_json"]
+__all__ = ["print_json", "reply_json", "show_reply", "show_report", "show_step", "step_json"]
 
 
 def print_json(data: Any) -> None:
@@ -46,6 +47,30 @@ def show_step(step: Step, *, as_json: bool) -> None:
         print_json(step_json(step))
     else:
         print(step.sentence)
+
+
+def show_report(step: Step, *, as_json: bool) -> None:
+    """Print how well labels are known: the sentence, and a line for each label."""
+    show_step(step, as_json=as_json)
+    if as_json:
+        return
+    for artifact in step.artifacts:
+        if isinstance(artifact, KnowledgeReport):
+            width = max((len(x.name) for x in artifact.labels), default=0)
+            for label in artifact.labels:
+                shown = count(label.count, "picture")
+                print(f"  {label.name:{width}}  {shown:>12}  {_judged(label)}")
+
+
+def _judged(label: LabelReport) -> str:
+    found = label.accuracy
+    if found.low is None or found.high is None:
+        return "too few to tell"
+    alike = ", all nearly the same" if label.alike else ""
+    return (
+        f"{found.right} of {found.asked} right "
+        f"({100 * found.low:.0f}–{100 * found.high:.0f} %){alike}"
+    )
 
 
 def show_reply(events: Iterable[Event], *, as_json: bool) -> Reply:

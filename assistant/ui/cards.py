@@ -8,12 +8,16 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from tools.artifacts import (
+    Accuracy,
     Artifact,
     Candidate,
     Change,
     Comparison,
+    Concern,
     Explanation,
+    KnowledgeReport,
     LabelList,
+    LabelReport,
     LabelSummary,
     Matches,
     Recognition,
@@ -28,6 +32,13 @@ Picture = Callable[[str, int], str]
 _SMALL, _LARGE = 160, 1024
 _EVIDENCE = 4
 _LABELS = 60
+_CONCERNS = {
+    "blank": "almost empty",
+    "dark": "very dark",
+    "bright": "washed out",
+    "blurred": "blurred",
+    "tiny": "tiny",
+}
 _DONE = {
     "taught": "Learned",
     "known": "Known already",
@@ -68,6 +79,8 @@ def card(artifact: Artifact, picture: Picture) -> str:
             return _block("imp-evidence", _head(f"{word}, {percent(share)}") + _row(pair))
         case LabelList(labels=labels):
             return _labels(labels, picture)
+        case KnowledgeReport():
+            return _report(artifact, picture)
     return ""
 
 
@@ -127,11 +140,72 @@ def _change(change: Change, picture: Picture) -> str:
         note += f", not {change.other}"
     if change.action in ("renamed", "merged") and change.other:
         note = f"{'was' if change.action == 'renamed' else 'with'} {change.other}"
+    lines = [note, _faults(change.concerns)]
     text = (
         f"<div><span>{_DONE[change.action]}</span> <strong>{escape(change.label)}</strong>"
-        f"{f'<small>{escape(note)}</small>' if note else ''}</div>"
+        f"{''.join(f'<small>{escape(x)}</small>' for x in lines if x)}</div>"
     )
     return f'<div class="imp-card imp-{change.action}">{_row(shots) if shots else ""}{text}</div>'
+
+
+def _faults(concerns: Sequence[Concern]) -> str:
+    """What the taught pictures lack, each thing once."""
+    words = []
+    for concern in concerns:
+        if concern.kind == "copy":
+            words.append(f"nearly a copy of a picture of {concern.label}")
+        elif concern.kind == "like":
+            words.append(f"looks like {concern.label}, {percent(concern.probability)}")
+        else:
+            words.append(_CONCERNS[concern.kind])
+    return "; ".join(dict.fromkeys(words))
+
+
+def _report(report: KnowledgeReport, picture: Picture) -> str:
+    """A row a label: pictures, share that was right when left out, its interval, the worst one."""
+    if not report.labels:
+        return ""
+    rows = "".join(_report_row(x, picture) for x in report.labels[:_LABELS])
+    more = len(report.labels) - _LABELS
+    rest = f"<p><small>and {more} more</small></p>" if more > 0 else ""
+    titles = ("label", "pictures", "right when left out", "fits least")
+    head = "".join(f"<th>{x}</th>" for x in titles)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{rest}"
+    mixed = report.confusion
+    if mixed is not None:
+        address = picture(mixed.photo_id, _SMALL)
+        words = f"a picture of {mixed.label} that I took for {mixed.other}"
+        shot = _figure(address, mixed.label, words)
+        table += _head(f"{mixed.label}, taken for {mixed.other}") + _row(shot)
+    return _block("imp-report", table)
+
+
+def _report_row(label: LabelReport, picture: Picture) -> str:
+    worst = label.worst
+    shot = ""
+    if worst is not None:
+        words = f"picture of {label.name} that fits least, {percent(worst.probability)}"
+        shot = _row(_figure(picture(worst.photo_id, _SMALL), percent(worst.probability), words))
+    name = f"<strong>{escape(label.name)}</strong>"
+    alike = "<small>all nearly the same</small>" if label.alike else ""
+    return (
+        f"<tr><td>{name}</td><td>{label.count}{alike}</td><td>{_judged(label.accuracy)}</td>"
+        f"<td>{shot}</td></tr>"
+    )
+
+
+def _judged(accuracy: Accuracy) -> str:
+    """A bar with its interval, or that there is too little to tell."""
+    if accuracy.low is None or accuracy.high is None or not accuracy.asked:
+        return "<small>too few to tell</small>"
+    share, low, high = accuracy.right / accuracy.asked, accuracy.low, accuracy.high
+    span = f"left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"
+    between = f"{round(100 * low)}–{round(100 * high)} %"
+    return (
+        f'<div class="imp-share"><meter min="0" max="1" value="{share:.3f}"></meter>'
+        f'<span class="imp-span" style="{span}" title="95 %: {between}"></span></div>'
+        f"<small>{accuracy.right} of {accuracy.asked}, likely {between}</small>"
+    )
 
 
 def _labels(labels: Sequence[LabelSummary], picture: Picture) -> str:

@@ -33,6 +33,10 @@ _TITLES: dict[str, list[tuple[str, str]]] = {
     "forget_label": [("Forgetting “{label}”", "Forgot “{label}”")],
     "undo": [("Taking the last change back", "Took the last change back")],
     "list_labels": [("Going through what I know", "Went through what I know")],
+    "report_knowledge": [
+        ("Testing how well I know “{label}”", "Tested how well I know “{label}”"),
+        ("Testing what I know", "Tested what I know"),
+    ],
     "explain_answer": [("Gathering the reasons", "Gathered the reasons")],
 }
 _LONGEST = 60
