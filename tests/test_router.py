@@ -322,6 +322,18 @@ def test_of_several_photos_the_one_that_was_not_known_is_named() -> None:
         assert [(a.tool, a.args) for a in decide(text, context)] == [
             ("teach_label", {"label": "gromp", "photos": [5]})
         ]
+    two = results(UNKNOWN, UNKNOWN, photos=[4, 5], text="…")
+    for text in ("a gromp", "it's a gromp", "a new thing called gromp"):
+        asked = decide(text, two)
+        assert [a.tool for a in asked] == [""], "which of the two is not known"
+        assert asked[0].text.startswith("Which one do you mean, photo 4 or photo 5?")
+    for text, args in (
+        ("photo 4 is a gromp", {"label": "gromp", "photos": [4]}),
+        ("they are all a gromp", {"label": "gromp"}),
+        ("these are gromps", {"label": "gromp"}),
+    ):
+        assert [a.args for a in decide(text, two)] == [args]
+    assert len(decide("neither", results(TORN, TORN, photos=[4, 5], text="…"))) == 1
     torn = results(TORN, ZORB, photos=[4, 5], text="…")
     assert [a.args for a in decide("the second", torn)] == [{"label": "blick", "photos": [4]}]
     assert [a.args for a in decide("these are gromps", context)] == [{"label": "gromp"}]

@@ -82,6 +82,7 @@ _DARK = 60
 _BRIGHT = 215
 _BLANK = 20
 _TINY = 28  # a side; Fashion-MNIST has it, and its garments are recognised
+_STRONG_DOUBT = 0.9  # probability of another label than the one that is taught
 _NEAREST = 5  # exemplars that a picture is compared with
 _ORDER = ("copy", "like", "blank", "dark", "bright", "blurred", "tiny")
 _WORDS = {
@@ -215,6 +216,9 @@ def _alike(desk: Desk, photo: Photo, label: str) -> list[Concern]:
     found = desk.recall.recognise(photo)
     best = found.candidates[0] if found.decision == "known" else None
     if best is None or best.name.casefold() == label.casefold():
+        return []
+    # Of a label that has pictures the user has said what it is: only a strong doubt is worth it.
+    if desk.memory.state.find(label) is not None and best.probability < _STRONG_DOUBT:
         return []
     return [Concern("like", photo.id, best.name, probability=best.probability)]
 

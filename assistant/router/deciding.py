@@ -11,6 +11,7 @@ from assistant.router.handlers import ABILITIES, HANDLERS, TAKE_PHOTOS, teach_ac
 from assistant.router.names import find_known, name_in
 from assistant.router.reading import Clause, is_question, match, split
 from assistant.router.replies import reply_to_question
+from tools.wording import article, join
 
 __all__ = ["decide"]
 
@@ -28,7 +29,7 @@ def decide(message: str, context: Context) -> list[Action]:
     """What to do about a message: at least one action."""
     answered = reply_to_question(message, context)
     if answered is not None:
-        return [_with_open(a, message, context) for a in answered]
+        return _deeds_first([_with_open(a, message, context) for a in answered])
     clauses = split(message, photo_count=context.photo_count, turn_photos=context.turn_photos)
     if not clauses:
         return [_photo_alone(context)] if context.turn_photos else [Action(text=ABILITIES)]
@@ -40,9 +41,12 @@ def decide(message: str, context: Context) -> list[Action]:
     if context.turn_photos and actions and not any(a.tool for a in actions):
         # "Hello!" with a picture: the greeting is no reason not to look.
         return [_photo_alone(context)]
-    # Words beside deeds ("great, …") need no answer of their own.
-    deeds = [_with_open(a, message, context) for a in actions if a.tool]
-    return deeds or actions[:1] or [Action(text=ABILITIES)]
+    return _deeds_first([_with_open(a, message, context) for a in actions])
+
+
+def _deeds_first(actions: list[Action]) -> list[Action]:
+    """Words beside deeds ("great, …") need no answer of their own, nor do words said twice."""
+    return [a for a in actions if a.tool] or actions[:1] or [Action(text=ABILITIES)]
 
 
 def _decide_clause(clause: Clause, context: Context, later: bool) -> list[Action]:
@@ -64,7 +68,15 @@ def _with_open(action: Action, message: str, context: Context) -> Action:
     named = action.tool in ("teach_label", "correct_label", "reject_label")
     if not named or not context.open_photos or context.turn_photos or _MANY.search(message):
         return action
-    return replace(action, args={"photos": list(context.open_photos), **(action.args or {})})
+    args = action.args or {}
+    if len(context.open_photos) > 1 and "photos" not in args:
+        which = join([f"photo {n}" for n in context.open_photos], "or")
+        label = args.get("label", "zorb")
+        return Action(
+            text=f"Which one do you mean, {which}? Say “photo {context.open_photos[0]} is "
+            f"{article(label)}”, or “they are all {article(label)}”."
+        )
+    return replace(action, args={"photos": list(context.open_photos), **args})
 
 
 def _joined(clauses: list[Clause]) -> list[Clause]:
