@@ -113,6 +113,23 @@ def test_labels_that_are_mixed_up_are_named_with_the_picture(imprint: Imprint) -
     )
 
 
+def test_a_label_s_report_tells_of_its_own_mistakes_only(imprint: Imprint) -> None:
+    teach(imprint, "zorb", *(drawing("red", jitter=j) for j in (0, 2, 4)))
+    teach(imprint, "blick", drawing("red", jitter=3), drawing("blue", "cross"))
+    teach(imprint, "mop", *(drawing("green", "cross", jitter=j) for j in (0, 3, 6)))
+    for name, mixed in (("blick", True), ("zorb", True), ("mop", False)):
+        report = report_of(ask(imprint, f"how well do you know {name}s?"))
+        assert [x.name for x in report.labels] == [name]
+        assert (report.confusion is not None) is mixed, name
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("Rex", "Rex"), ("scissors", "scissors")])
+def test_names_that_take_no_article(imprint: Imprint, name: str, wanted: str) -> None:
+    teach(imprint, name, drawing("red"))
+    told = ask(imprint).text
+    assert f"another picture of {wanted}, because I have only one" in told
+
+
 def test_one_label_is_reported_alone(imprint: Imprint) -> None:
     teach(imprint, "zorb", *(drawing("red", jitter=j) for j in (0, 2, 4)))
     teach(imprint, "blick", drawing("blue", "cross"))
@@ -127,7 +144,9 @@ def test_one_label_is_reported_alone(imprint: Imprint) -> None:
 
 def test_what_fits_nothing_is_said_to_be_missed(imprint: Imprint) -> None:
     teach(imprint, "zorb", drawing("red"), drawing("red", jitter=3), drawing("blue", "cross"))
+    teach(imprint, "blick", *(drawing("blue", "disc", jitter=j) for j in (-6, 0, 6)))
     reply = ask(imprint)
+    assert report_of(reply).confusion is None, "what is taken for nothing is mixed up with nothing"
     assert row(report_of(reply), "zorb").unrecognised >= 1
     assert "at all." in reply.text
     assert "another zorb, because I would have missed" in reply.text

@@ -332,6 +332,23 @@ def test_of_a_label_that_has_pictures_it_is_not_asked(imprint: Imprint) -> None:
     assert len(imprint.memory.state.of(imprint.memory.label("blick").id)) == 2
 
 
+def test_a_weak_doubt_about_a_label_that_has_pictures_is_not_told(imprint: Imprint) -> None:
+    chat = imprint.conversation()
+    chat.send("this is a blick", [drawing("red")])
+    chat.send("this is a gromp", [drawing("blue", "cross")])
+    found = {j: imprint.classify(drawing("red", jitter=j)) for j in range(6, 12)}
+    known = {j: f.candidates[0].probability for j, f in found.items() if f.label == "blick"}
+    strong = next(j for j, p in known.items() if p > 0.92)
+    weak = next(j for j, p in known.items() if p < 0.88)
+    assert chat.send("this is a gromp", [drawing("red", jitter=weak)]).text.endswith("2 pictures).")
+    chat.send("undo")
+    told = chat.send("this is a gromp", [drawing("red", jitter=strong)]).text
+    assert "It looks like your blick (" in told and told.endswith("say “it's a blick”.")
+    chat.send("undo")
+    asked = chat.send("this is a wug", [drawing("red", jitter=weak)]).text
+    assert asked.endswith(ASK), "of a new label it is asked all the same"
+
+
 def test_a_transcript_from_before_the_gate_still_opens() -> None:
     stored = to_json(Change("taught", "zorb", ("p",), 1))
     del stored["concerns"], stored["same_as"]

@@ -181,10 +181,11 @@ def _next_picture(labels: Sequence[LabelReport], mixed: Confusion | None) -> Nex
     most = max(labels, key=lambda x: x.count)
     if fewest.count < 2:
         have = "I have only one picture of it" if fewest.count else "I have no picture of it"
-        return _next(fewest.name, f"{_another(fewest)}, because {have}")
+        wanted = _another(fewest.name) if fewest.count else article(fewest.name)
+        return _next(fewest.name, f"{wanted}, because {have}")
     if mixed is not None:
         text = (
-            f"another {mixed.label} like the one I took for {article(mixed.other)}, "
+            f"{_another(mixed.label)} like the one I took for {article(mixed.other)}, "
             "because I mix up the two"
         )
         return _next(mixed.label, text)
@@ -199,24 +200,25 @@ def _next_picture(labels: Sequence[LabelReport], mixed: Confusion | None) -> Nex
     missed = weak.accuracy.asked - weak.accuracy.right
     if missed:
         text = (
-            f"another {weak.name}, because I would have missed {missed} of its "
+            f"{_another(weak.name)}, because I would have missed {missed} of its "
             f"{count(weak.accuracy.asked, 'picture')}"
         )
         return _next(weak.name, text)
     if fewest.count < _LEAST:
-        return _next(fewest.name, f"another {fewest.name}, because two pictures are few")
+        return _next(fewest.name, f"{_another(fewest.name)}, because two pictures are few")
     if most.count >= _UNEVEN * fewest.count:
         text = (
-            f"another {fewest.name}, because I have {fewest.count} of it and "
+            f"{_another(fewest.name)}, because I have {fewest.count} of it and "
             f"{most.count} of {most.name}"
         )
         return _next(fewest.name, text)
     name = min(labels, key=lambda x: x.worst.probability if x.worst else 1.0).name
-    return _next(name, f"{article(name)} that looks unlike the others, because I know these")
+    return _next(name, f"{_another(name)} that looks unlike the others, because I know these")
 
 
-def _another(label: LabelReport) -> str:
-    return f"another {label.name}" if label.count else article(label.name)
+def _another(name: str) -> str:
+    """``another zorb``, ``another picture of Rex``."""
+    return f"another picture of {name}" if article(name) == name else f"another {name}"
 
 
 def _next(label: str, text: str) -> NextPicture:
