@@ -138,6 +138,15 @@ def train_text(
     """
     own = dressed(tokenizer, "clip", LENGTH)
     model = assemble(tower, len(own), settings)
+    trained = [*model.text_model.parameters(), *model.text_projection.parameters()]
+    optimiser = MasterAdamW([(trained, 1.0)], lr=settings.lr)
+    state = load_state(folder / "text.pt") if resume else None
+    step = 0
+    if state is not None:
+        optimiser.load_state_dict(state["optimiser"])
+        step = state["step"]
+    if step >= settings.steps:
+        return model, True
     kept = [i for i, c in enumerate(gallery.concepts) if c.kind != "character" and c.sprites]
     pictures, labels = _cache(tower, gallery, photos, settings)
     means = torch.zeros_like(directions).index_add_(0, labels, pictures)
@@ -149,13 +158,6 @@ def train_text(
             words.setdefault(text, []).append(i)
     texts = list(words)
     text_goals = F.normalize(torch.stack([goals[words[t]].mean(0) for t in texts]), dim=-1)
-    trained = [*model.text_model.parameters(), *model.text_projection.parameters()]
-    optimiser = MasterAdamW([(trained, 1.0)], lr=settings.lr)
-    state = load_state(folder / "text.pt") if resume else None
-    step = 0
-    if state is not None:
-        optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
     progress = Progress(folder, "clip text", settings.steps, minutes)
 
     def save() -> None:
