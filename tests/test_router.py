@@ -15,6 +15,7 @@ from tools.registry import TOOLS
 ZORB = Recognition("p", "known", (Candidate("zorb", 0.9),), "taught")
 UNKNOWN = Recognition("p", "unknown", (Candidate("zorb", 0.1),), "taught")
 TORN = Recognition("p", "ambiguous", (Candidate("zorb", 0.5), Candidate("blick", 0.4)), "taught")
+GUESSED = Recognition("p", "unknown", (Candidate("dog", 0.2), Candidate("cat", 0.1)), "vocabulary")
 DOUBTED = Change("taught", "gromp", ("p",), 1, same_as="blick")
 APPLE = Recognition("p", "known", (Candidate("apple", 0.9),), "vocabulary")
 LABELS = ("zorb", "blick")
@@ -26,6 +27,7 @@ SITUATIONS = {
     "said zorb": Context(LABELS, (), 1, False, ZORB),
     "asked": Context(LABELS, (), 1, True, UNKNOWN),
     "said apple": Context((), (), 1, False, APPLE),
+    "guessed": Context((), (), 1, True, GUESSED),
     "torn": Context(LABELS, (), 1, True, TORN),
     "doubt": Context((*LABELS, "gromp"), (), 1, doubt=DOUBTED),
 }
@@ -139,6 +141,8 @@ SAYINGS = [
     ("torn", "Neither. It's a gromp.", call("correct_label", label="gromp", wrong="zorb")),
     ("torn", "none of them: gromp", call("correct_label", label="gromp", wrong="zorb")),
     ("torn", "a new thing called gromp", call("teach_label", label="gromp")),
+    ("torn", "a new animal, a gromp", call("teach_label", label="gromp")),
+    ("guessed", "the second", call("teach_label", label="cat")),
     ("torn", "why?", call("explain_answer")),
     ("torn", "the first picture", call("classify_image", photos=[1])),
     ("doubt", "the same", call("merge_labels", label="gromp", into="blick")),

@@ -66,7 +66,7 @@ __all__ = [
     "warning",
 ]
 
-SAME_VECTOR = 0.95
+SAME_VECTOR = 0.92
 """The least cosine of a copy and its exemplar, in the deciding metric."""
 SAME_PIXELS = 8.0
 """The largest mean difference of their thumbnails, of 255."""

@@ -53,8 +53,11 @@ def _torn(context: Context) -> Recognition | None:
 
 def _nth(place: int) -> Answer:
     def handle(reading: Reading, context: Context) -> list[Action] | None:
-        found = _torn(context)
+        found = context.recognised
         if found is None or len(found.candidates) <= place:
+            return None
+        # Two names were said: "a zorb or a blick?", or of the vocabulary "it might be a or b".
+        if found.decision != "ambiguous" and (found.source == "taught" or found.outside):
             return None
         return [teach_action(found.candidates[place].name, context)]
 
