@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.bench.recognition import calibration, closedset, openset, promises, report
+from tests.bench.recognition import calibration, closedset, openset, promises, report, speed
 from tests.bench.recognition.__main__ import main
 from tests.bench.recognition.closedset import OURS
 from tests.bench.recognition.features import FeatureSet, from_npz, local_sets, made_up_words, unit
@@ -232,6 +232,26 @@ def test_open_set_questions_ask_siblings_and_strangers() -> None:
     assert all(r["auroc_all"] == 0.5 for r in mcm)
 
 
+def test_mahalanobis_distances_are_those_of_their_formula() -> None:
+    rng = np.random.default_rng(0)
+    w, b = (rng.standard_normal((D, 2 * D)) for _ in range(2))
+    plain = isotropic(D, 0.1 * rng.standard_normal(D))
+    domain = replace(plain.domains[0], within=w @ w.T / 50, between=b @ b.T / 80)
+    episode = draw(replace(made(), background=replace(plain, domains=(domain,))), 2, 0)
+    assert episode is not None
+    near, background = openset._mahalanobis(episode)
+    shots, queries = domain.centred(episode.shots), domain.centred(episode.queries)
+    means = np.stack([shots[episode.y == k].mean(axis=0) for k in range(K)])
+    residual = shots - means[episode.y]
+    sigma = (residual.T @ residual + D * domain.within) / (len(shots) - K + D)
+    for i, k in ((0, 0), (3, 5)):
+        x = queries[i] - means[k]
+        assert near[i, k] == pytest.approx(x @ np.linalg.solve(sigma, x))
+    x = queries[0]
+    expected = x @ np.linalg.solve(domain.within + domain.between, x)
+    assert background[0] == pytest.approx(expected)
+
+
 def test_siblings_without_groups_are_the_nearest_classes() -> None:
     related = openset.siblings_of(replace(made(), groups=None))
     assert (related.sum(axis=1) == 5).all() and not related.diagonal().any()
@@ -273,7 +293,7 @@ def test_an_npz_without_text_is_read(tmp_path: Path) -> None:
     source = from_npz(path, background=path)
     assert source.text is None and source.name == "anybodys"
     assert np.allclose(np.linalg.norm(source.features, axis=1), 1, atol=1e-6)
-    assert np.allclose(source.background.mean, source.features.mean(axis=0), atol=1e-6)
+    assert np.allclose(source.background.domains[0].mean, source.features.mean(axis=0), atol=1e-6)
     rows = closedset.run(source, 0, (1,), ["zero-shot", "NCM", OURS])
     assert [r["method"] for r in rows] == ["NCM", OURS]
     with pytest.raises(ValueError, match="a label is"):
@@ -305,6 +325,22 @@ def test_the_command_writes_its_files(
         assert title in printed.out
 
 
+def test_labels_one_at_a_time_are_all_at_once() -> None:
+    (row,) = promises.incremental(made(), 0, (2,))
+    assert row["difference"] < 1e-6
+
+
+def test_every_ablation_has_its_rows() -> None:
+    rows = closedset.ablate(made(), 0, (2,))
+    assert [r["method"] for r in rows] == list(closedset.ours.ABLATIONS)
+
+
+def test_speed_is_measured() -> None:
+    text = "\n".join(speed.run(quick=True))
+    for what in ("rebuild", "memory", "evidence", "add one", "remove one", "2,000"):
+        assert what in text
+
+
 def test_an_unknown_name_is_an_error(tmp_path: Path) -> None:
     path = saved(tmp_path / "anybodys.npz", text=False)
     for flag in ("--methods", "--shots", "--parts", "--sets"):
@@ -314,16 +350,22 @@ def test_an_unknown_name_is_an_error(tmp_path: Path) -> None:
 
 def test_local_pictures_are_embedded_once(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for kind in ("grand_piano", "lamp"):
+    for kind in ("ceiling_fan", "ferry"):
         folder = tmp_path / "data" / "caltech101" / kind
         folder.mkdir(parents=True)
         for i in range(2):
             pixels = rng.integers(0, 255, (20, 30, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{i}.jpg")
+    isotropic(256).save(tmp_path / "statistics.npz")
     said: list[str] = []
     for _ in range(2):
-        found = local_sets(tmp_path / "data", cache=tmp_path / "cache", log=said.append)
-        assert [(s.name, s.classes) for s in found] == [("photos", ("grand piano", "lamp"))]
+        found = local_sets(
+            tmp_path / "data",
+            cache=tmp_path / "cache",
+            statistics=tmp_path / "statistics.npz",
+            log=said.append,
+        )
+        assert [(s.name, s.classes) for s in found] == [("photos", ("ceiling fan", "ferry"))]
     assert [line for line in said if "embedding" in line] == ["photos: embedding 4 pictures"]
     (source,) = found
     assert source.labels.tolist() == [0, 0, 1, 1] and source.text is not None

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.recognition import calibration, closedset, openset, promises, report, speed
+from tests.bench.recognition import calibration, closedset, files, openset, promises, speed
 from tests.bench.recognition.closedset import OURS
 from tests.bench.recognition.features import FeatureSet, from_npz, local_sets
 from tests.bench.recognition.methods import METHODS
+from tests.bench.recognition.report import all_tables
 from tests.bench.recognition.tasks import SHOTS
 
 PARTS = ("accuracy", "names", "incremental", "openset", "calibration", "ablation")
@@ -128,6 +129,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="an .npz with features, labels, classes and optional text; repeatable",
     )
     add("--background", type=Path, help="an .npz with features of varied pictures, for --features")
+    add("--statistics", type=Path, help="a saved background instead of the pocket embedder's own")
     add("--logit-scale", type=float, default=100.0, help="of --features with text (100 for CLIP)")
     add("--cache", type=Path, help="folder for embeddings (default: the user's cache)")
     add("--out", type=Path, help="folder for results.json, results.md and results.png")
@@ -159,7 +161,7 @@ def load(args: argparse.Namespace) -> list[FeatureSet]:
         from_npz(f, background=args.background, logit_scale=args.logit_scale) for f in args.features
     ]
     if args.data:
-        sets += local_sets(args.data, cache=args.cache, only=args.sets)
+        sets += local_sets(args.data, cache=args.cache, statistics=args.statistics, only=args.sets)
     missing = set(args.sets) - {s.name for s in sets}
     if missing or not sets:
         raise SystemExit(f"no set {', '.join(sorted(missing))}; there are: "
@@ -171,7 +173,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     args = arguments(argv)
     if args.speed:
-        print(speed.run(quick=args.quick))
+        for line in speed.run(quick=args.quick):
+            print(line, flush=True)
         return
     sets = load(args)
     rows = measure(args, sets)
@@ -185,10 +188,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                           "classes": len(s.classes), "text": s.text is not None} for s in sets},
     }  # fmt: skip
     if args.out:
-        print(report.write(args.out, rows, settings, OURS))
+        print(files.write(args.out, rows, settings, OURS))
         print(f"written: {args.out}/results.md, results.json, results.png", file=sys.stderr)
     else:
-        print(report.all_tables(rows, OURS))
+        print(all_tables(rows, OURS))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from tests.bench.recognition.pictures import SOURCES, PictureSet
-from tools.background import Background, isotropic
+from tools.background import Background, isotropic, unlabelled
 from tools.config import ModelChoice
 from tools.models.roles import Embedder
 
@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 PROMPTS = ("{}", "a picture of {}")
-_READING = 1  # raised when the way a set is read changes, so that no old vectors are used
+_READING = 2  # raised when the way a set is read changes, so that no old vectors are used
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +80,6 @@ def unit(x: NDArray[np.floating]) -> Floats:
     return (x / norm).astype(np.float32)
 
 
-def unlabelled(features: Floats) -> Background:
-    """The statistics that vectors (n, d) of varied unlabelled pictures give."""
-    return replace(isotropic(features.shape[1]), mean=features.astype(np.float64).mean(axis=0))
-
-
 def from_npz(
     path: Path, *, background: Path | None = None, logit_scale: float = 100.0
 ) -> FeatureSet:
@@ -109,12 +104,16 @@ def local_sets(
     data: Path,
     *,
     cache: Path | None = None,
+    statistics: Path | None = None,
     only: Sequence[str] = (),
     log: Callable[[str], None] = print,
 ) -> list[FeatureSet]:
-    """All sets below ``data``, or ``only`` those named; embeds what ``cache`` does not hold."""
+    """All sets below ``data``, or ``only`` those named; embeds what ``cache`` does not hold.
+
+    ``statistics``: a saved :class:`Background` to use instead of the pocket embedder's own.
+    """
     wanted = [name for name in SOURCES if not only or name in only]
-    sets = _pocket(data, wanted, cache or default_cache(), log) if wanted else []
+    sets = _pocket(data, wanted, cache or default_cache(), statistics, log) if wanted else []
     photos = data / "features" / "caltech101_even_mobilenetv2.npz"
     if photos.exists() and (not only or "photos_mobilenet" in only):
         read = from_npz(photos, background=data / "features" / "background_mobilenetv2.npz")
@@ -128,13 +127,17 @@ def default_cache() -> Path:
 
 
 def _pocket(
-    data: Path, wanted: Sequence[str], cache: Path, log: Callable[[str], None]
+    data: Path,
+    wanted: Sequence[str],
+    cache: Path,
+    statistics: Path | None,
+    log: Callable[[str], None],
 ) -> list[FeatureSet]:
     from tools.models.embedder import load_embedder
     from tools.models.sources import locate
 
     embedder = load_embedder(locate(ModelChoice("pocket:clip")))
-    background = Background.load(embedder.background_path)
+    background = Background.load(statistics or embedder.background_path)
     sets = []
     for name in wanted:
         path = cache / f"{embedder.id}-{name}-{_READING}.npz"

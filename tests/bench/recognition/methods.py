@@ -53,10 +53,10 @@ def ncm(episode: Episode) -> Floats:
 
 def cl2n(episode: Episode) -> Floats:
     """−‖f − μ_k‖², centred on the base mean and normalised (SimpleShot, Wang et al., 2019)."""
-    shots = episode.background.centred(episode.shots)
-    queries = episode.background.centred(episode.queries)
+    shots, queries = (episode.domain.centred(v) for v in (episode.shots, episode.queries))
     means = class_means(shots, episode.y)
-    return 2 * queries @ means.T - np.sum(means**2, axis=1) - 1.0
+    squares = np.sum(queries**2, axis=1, keepdims=True) + np.sum(means**2, axis=1)
+    return 2 * queries @ means.T - squares
 
 
 def tip_adapter(episode: Episode, *, alpha: float, beta: float) -> Floats:

@@ -15,7 +15,7 @@ Scores compared, higher for known:
 * Mahalanobis (Lee et al., NeurIPS 2018): −min_k (f−μ_k)ᵀΣ⁻¹(f−μ_k) of centred vectors, with
   Σ = (S_W + d·W)/(N − K + d): the scatter S_W of the shots about their means, shrunk with the
   weight d towards the background's within-class covariance W.
-* relative Mahalanobis (Ren et al., 2021): that plus (f−c)ᵀ(W+B)⁻¹(f−c), of the background.
+* relative Mahalanobis (Ren et al., 2021): that plus fᵀ(W+B)⁻¹f, the distance to the background.
 * ours: 1 − P(unknown).
 """
 
@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.special import logsumexp, softmax
 
 from tests.bench.recognition import ours
@@ -36,11 +36,10 @@ from tests.bench.recognition.features import FeatureSet, unit
 from tests.bench.recognition.methods import class_means
 from tests.bench.recognition.metrics import auroc, fpr95, oscr
 from tests.bench.recognition.tasks import Episode, generator, views_apart
-from tools.background import Background
+from tools.background import Domain
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
-Factor = tuple[Floats, bool]
 
 LABELS = (1, 3, 10)
 SHOTS = (1, 2, 5)
@@ -175,26 +174,32 @@ def scores(episode: Episode) -> dict[str, tuple[Floats, Ints]]:
 
 
 def _mahalanobis(episode: Episode) -> tuple[Floats, Floats]:
-    """Squared distances to the class means (m, K), and to the background (m,)."""
-    known = episode.background
+    """Squared distances to the class means (m, K), and to the background (m,).
+
+    In coordinates where W is the identity, Σ = (RᵀR + dI)/ν for the residuals R (N, d), and its
+    inverse is of the size of N (Woodbury).
+    """
+    known = episode.domain
     shots, queries = known.centred(episode.shots), known.centred(episode.queries)
-    means = class_means(shots, episode.y)
-    residual = shots - means[episode.y]
+    within, total = _factors(known)
+    x = solve_triangular(within, queries.T, lower=True).T
+    y = solve_triangular(within, shots.T, lower=True).T
+    means = class_means(y, episode.y)
+    residual = y - means[episode.y]
     n, d = shots.shape
-    sigma = (residual.T @ residual + d * known.within) / (n - len(means) + d)
-    difference = queries[:, None, :] - means[None]
-    near = _squared(difference.reshape(-1, d), cho_factor(sigma)).reshape(len(queries), -1)
-    return near, _squared(queries - known.centre, _total(known))
+    inner = residual @ residual.T + d * np.eye(n)
+    near = np.empty((len(x), len(means)))
+    for k, mean in enumerate(means):
+        along = (x - mean) @ residual.T
+        explained = np.sum(along * np.linalg.solve(inner, along.T).T, axis=1)
+        near[:, k] = (n - len(means) + d) / d * (np.sum((x - mean) ** 2, axis=1) - explained)
+    return near, np.sum(queries * cho_solve(total, queries.T).T, axis=1)
 
 
-@lru_cache(maxsize=4)
-def _total(background: Background) -> Factor:
-    """The factor of W + B, which no episode changes."""
-    return cho_factor(background.within + background.between)
-
-
-def _squared(x: Floats, factor: Factor) -> Floats:
-    return np.asarray(np.sum(x * cho_solve(factor, x.T).T, axis=1))
+@lru_cache(maxsize=8)
+def _factors(domain: Domain) -> tuple[Floats, tuple[Floats, bool]]:
+    """The Cholesky factors of W and of W + B, which no episode changes."""
+    return cholesky(domain.within, lower=True), cho_factor(domain.within + domain.between)
 
 
 def _measured(asked: list[Question]) -> Iterator[dict[str, Any]]:

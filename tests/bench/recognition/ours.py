@@ -5,7 +5,6 @@ No validation rows and no tuning. ``ABLATIONS`` holds what each row of the ablat
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,12 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.recognition.tasks import Episode
+from tools.likelihood import Design
 from tools.recognizer import Ranking, Recognizer, Sample
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
-ABLATIONS: dict[str, dict[str, Any]] = {"as shipped": {}}
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "as shipped": {},
+    "W of the background, not adapted": {"design": Design(adapt=np.inf)},
+    "no kernel density": {"design": Design(kernel=0.0)},
+    "not recentred on what is taught": {"design": Design(recentre=1e9)},
+    "names do not move the means": {"design": Design(prior=False)},
+    "one domain": {"design": Design(domains=False)},
+    "sharpness not fitted": {"design": Design(temperature=False)},
+}
 """Keyword arguments of :class:`Recognizer` by the name of the row."""
 
 
@@ -36,28 +44,14 @@ def samples_of(shots: Floats, y: Ints) -> list[Sample]:
 
 def teach(episode: Episode, *, text: Floats | None = None, **options: Any) -> Recognizer:
     """A recognizer taught the episode's shots; ``text`` (K, d) are the labels' names, if any."""
-    texts = None if text is None else {label_id(k): t for k, t in enumerate(text)}
-    if "texts" in inspect.signature(Recognizer).parameters:
-        options["texts"] = texts
-    return Recognizer(samples_of(episode.shots, episode.y), episode.background, **options)
-
-
-def posteriors(recognizer: Recognizer, queries: Floats) -> Floats:
-    """(m, K) probabilities among the labels, in the order of their numbers."""
-    if hasattr(recognizer, "posteriors"):
-        return np.asarray(recognizer.posteriors(queries))
-    rows = np.zeros((len(queries), len(recognizer.labels)))
-    for row, query in zip(rows, queries, strict=True):
-        for scored in recognizer.recognise(query, evidence=0).labels:
-            row[int(scored.label_id)] = scored.probability
-    total = rows.sum(axis=1, keepdims=True)
-    return np.where(total > 0, rows / np.maximum(total, 1e-300), 1.0 / rows.shape[1])
+    names = None if text is None else {label_id(k): t for k, t in enumerate(text)}
+    return Recognizer(samples_of(episode.shots, episode.y), episode.background, names, **options)
 
 
 def logits(episode: Episode, **options: Any) -> Floats:
     """Log-probabilities (m, K) of the episode's queries."""
     recognizer = teach(episode, text=episode.text, **options)
-    return np.log(np.maximum(posteriors(recognizer, episode.queries), 1e-30))
+    return np.log(np.maximum(recognizer.posteriors(episode.queries), 1e-30))
 
 
 def rankings(recognizer: Recognizer, queries: Floats) -> Sequence[Ranking]:

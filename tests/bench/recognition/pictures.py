@@ -9,13 +9,14 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from finetune.pocket.teacher import HELD_OUT_PHOTOS
 from tools.images import Photo, open_photo
 
 Ints = NDArray[np.int64]
@@ -23,6 +24,7 @@ Ints = NDArray[np.int64]
 TRAINED_GROUPS = ("objects", "travel & places", "animals & nature", "food & drink", "activities")
 """Emoji groups whose drawings the pocket embedder was trained on, in two of the three styles."""
 UNSEEN_GROUPS = ("symbols", "people & body")
+UNSEEN_ALPHABET = "Greek"
 STYLES = ("noto", "twemoji", "fluent_3d")
 _FAMILY = 24  # drawings a family needs: 16 shots, 4 for validation, 4 queries
 
@@ -88,7 +90,7 @@ def emoji_families(data: Path) -> PictureSet | None:
 
 
 def garments(data: Path, per_class: int = 200) -> PictureSet | None:
-    """fashion_mnist, dark on white; siblings are clothes, and shoes."""
+    """fashion_mnist, light on black as it is; siblings are clothes, and shoes."""
     folder = data / "fashion_mnist"
     if not folder.exists():
         return None
@@ -100,7 +102,7 @@ def garments(data: Path, per_class: int = 200) -> PictureSet | None:
     rows = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in range(len(names))])
     kinds = {"sandal": "shoes", "sneaker": "shoes", "ankle boot": "shoes", "bag": "bags"}
     return PictureSet(
-        [Photo(Image.fromarray(255 - images[r]).convert("RGB")) for r in rows],
+        [Photo(Image.fromarray(images[r]).convert("RGB")) for r in rows],
         labels[rows].astype(np.int64),
         names,
         groups=tuple(kinds.get(n, "clothes") for n in names),
@@ -109,17 +111,19 @@ def garments(data: Path, per_class: int = 200) -> PictureSet | None:
 
 def characters(data: Path) -> PictureSet | None:
     """omniglot, 20 drawings a character; siblings are of one alphabet; the names mean nothing."""
-    folders = sorted(p for p in (data / "omniglot").glob("*/*/*") if p.is_dir())
-    files = [sorted(f.glob("*.png")) for f in folders]
-    if not folders:
-        return None
-    return PictureSet(
-        [open_photo(p) for mine in files for p in mine],
-        np.repeat(np.arange(len(folders)), [len(mine) for mine in files]),
-        tuple(f"{f.parent.name} {f.name}" for f in folders),
-        groups=tuple(f.parent.name for f in folders),
-        named=False,
-    )
+    folders = [p for p in _characters(data) if p.parent.name != UNSEEN_ALPHABET]
+    found = _folders(folders, "*.png", named=False)
+    return found and replace(found, groups=tuple(f.parent.name for f in folders))
+
+
+def characters_unseen(data: Path) -> PictureSet | None:
+    """The alphabet that nothing of ours was trained or measured on."""
+    folders = [p for p in _characters(data) if p.parent.name == UNSEEN_ALPHABET]
+    return _folders(folders, "*.png", named=False)
+
+
+def _characters(data: Path) -> list[Path]:
+    return sorted(p for p in (data / "omniglot").glob("*/*/*") if p.is_dir())
 
 
 def photos_small(data: Path, per_class: int = 200) -> PictureSet | None:
@@ -144,14 +148,28 @@ def photos_small(data: Path, per_class: int = 200) -> PictureSet | None:
 
 def photos(data: Path) -> PictureSet | None:
     """caltech101, up to 31 photos a class."""
-    folders = sorted(p for p in (data / "caltech101").glob("*") if p.is_dir())
-    files = [sorted(f.glob("*.jpg")) for f in folders]
+    return _folders([f for f in _photos(data) if f.name not in HELD_OUT_PHOTOS], "*.jpg")
+
+
+def photos_unseen(data: Path) -> PictureSet | None:
+    """The classes of caltech101 that nothing of ours was trained or measured on."""
+    return _folders([f for f in _photos(data) if f.name in HELD_OUT_PHOTOS], "*.jpg")
+
+
+def _photos(data: Path) -> list[Path]:
+    return sorted(p for p in (data / "caltech101").glob("*") if p.is_dir())
+
+
+def _folders(folders: list[Path], pattern: str, *, named: bool = True) -> PictureSet | None:
+    """A class per folder, named after it."""
+    files = [sorted(f.glob(pattern)) for f in folders]
     if not folders:
         return None
     return PictureSet(
         [open_photo(p) for mine in files for p in mine],
         np.repeat(np.arange(len(folders)), [len(mine) for mine in files]),
         tuple(f.name.replace("_", " ").lower() for f in folders),
+        named=named,
     )
 
 
@@ -161,10 +179,16 @@ SOURCES: dict[str, Callable[[Path], PictureSet | None]] = {
     "emoji_families": emoji_families,
     "garments": garments,
     "characters": characters,
+    "characters_unseen": characters_unseen,
     "photos_small": photos_small,
     "photos": photos,
+    "photos_unseen": photos_unseen,
 }
 """The sets that the pocket embedder is measured on, by name."""
+
+MEASURED = ("emoji_things", "emoji_families", "garments", "characters", "photos")
+"""The sets whose classes gave the pocket embedder's background statistics, in other pictures or
+these: our results there are of what we knew something about."""
 
 
 def _annotations(data: Path) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Rows of plain values become tables with intervals, a JSON file and a plot.
+"""Rows of plain values become tables with intervals.
 
 Knows nothing of how the rows were measured. A cell is a mean over seeds with Student's 95 %
 interval; an average over sets is taken within a seed first, so its interval is over seeds too,
@@ -7,14 +7,13 @@ given these sets.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from tests.bench.recognition.metrics import Estimate, estimate
+from tests.bench.recognition.pictures import MEASURED
 
 Row = dict[str, Any]
 Cells = dict[tuple[str, str], Estimate]
@@ -110,9 +109,11 @@ def accuracy_tables(rows: Sequence[Row], ours: str) -> list[str]:
     mine = of_part(rows, "accuracy")
     sets = list(dict.fromkeys(r["set"] for r in mine))
     groups = [(s, [r for r in mine if r["set"] == s]) for s in sets]
+    new = [r for r in mine if r["set"] not in MEASURED]
     if len(sets) > 1:
-        everywhere = "average over sets (zero-shot: over those with names)"
-        groups.append((everywhere, mine))
+        groups.append(("average over sets (zero-shot: over those with names)", mine))
+    if len({r["set"] for r in new}) > 1:
+        groups.append(("average over sets that gave no background statistics", new))
     return [
         table(
             f"Accuracy, %, by shots: {name}",
@@ -211,10 +212,13 @@ def summary(rows: Sequence[Row], ours: str) -> list[str]:
     def say(what: str, found: Cells) -> None:
         lines.extend(f"| {what}, {c} | {e.text()} | {m} |" for (m, c), e in found.items())
 
-    say("accuracy ↑, shots", lead(of_part(rows, "accuracy"), "accuracy", ours))
+    closed = of_part(rows, "accuracy")
+    new = [r for r in closed if r["set"] not in MEASURED]
+    say("accuracy ↑, shots", lead(closed, "accuracy", ours))
+    say("accuracy on sets that gave no statistics ↑, shots", lead(new, "accuracy", ours))
     named = {r["set"] for r in rows if r["method"] == "zero-shot"}
     for measure in ("ece", "brier"):
-        beside = [r for r in of_part(rows, "accuracy") if r["method"] in ("zero-shot", ours)]
+        beside = [r for r in closed if r["method"] in ("zero-shot", ours)]
         beside = [r for r in beside if r["set"] in named]
         say(f"{measure} ↓, shots", lead(beside, measure, ours, larger=False))
     for kind in ("other words", "made-up words", "meaningful names"):
@@ -223,7 +227,7 @@ def summary(rows: Sequence[Row], ours: str) -> list[str]:
     mine = [{**r, "cell": f"K={r['labels']} n={r['shots']}"} for r in of_part(rows, "openset")]
     for measure, arrow in (("auroc", "↑"), ("fpr95", "↓"), ("oscr", "↑")):
         found = lead(mine, f"{measure}_sibling", ours, column="cell", larger=arrow == "↑")
-        say(f"{measure} {arrow}, siblings,", found)
+        say(f"{measure} {arrow}, siblings", found)
     if not lines:
         return []
     head = ["**Ours less the best other, in points**", "", "| | difference | best other |"]
@@ -240,50 +244,3 @@ def all_tables(rows: Sequence[Row], ours: str) -> str:
         lambda: other_tables(rows),
     ]
     return "\n".join(text for part in parts for text in part())
-
-
-def write(out: Path, rows: Sequence[Row], settings: dict[str, Any], ours: str) -> str:
-    """Write ``results.json``, ``results.md`` and ``results.png`` to ``out``; the tables."""
-    out.mkdir(parents=True, exist_ok=True)
-    text = all_tables(rows, ours)
-    (out / "results.md").write_text(text, encoding="utf-8")
-    if of_part(rows, "accuracy"):
-        plot(out / "results.png", of_part(rows, "accuracy"), ours)
-    content = {"settings": settings, "rows": list(rows)}
-    (out / "results.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    return text
-
-
-def plot(path: Path, rows: Sequence[Row], ours: str) -> None:
-    """Accuracy over shots, a panel per set and one for their average."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    sets = list(dict.fromkeys(r["set"] for r in rows))
-    panels = [*([("average", rows)] if len(sets) > 1 else [])]
-    panels += [(s, [r for r in rows if r["set"] == s]) for s in sets]
-    wide = min(3, len(panels))
-    tall = -(-len(panels) // wide)
-    figure, axes = plt.subplots(tall, wide, figsize=(5 * wide, 3.8 * tall), squeeze=False)
-    for axis, (name, mine) in zip(axes.flat, panels, strict=False):
-        found = {k: e for k, e in cells(mine, "accuracy").items() if k[1].isdigit()}
-        for i, method in enumerate(dict.fromkeys(m for m, _ in found)):
-            points = [(int(c), e) for (m, c), e in found.items() if m == method]
-            x, y = [p for p, _ in points], [100 * e.mean for _, e in points]
-            bold = {"color": "black", "linewidth": 2.5} if method == ours else {"linewidth": 1.0}
-            error = [100 * e.half for _, e in points]
-            style = {"marker": "osv^D<>Px*"[i % 10], "markersize": 4, "capsize": 2, **bold}
-            axis.errorbar(x, y, yerr=error, label=method, **style)
-        axis.set(title=name, xscale="log", xlabel="shots", ylabel="accuracy, %")
-        shots = sorted({int(c) for _, c in found})
-        axis.set_xticks(shots, [str(s) for s in shots])
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
-    for axis in axes.flat[len(panels) :]:
-        axis.axis("off")
-    axes.flat[0].legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)

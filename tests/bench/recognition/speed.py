@@ -9,16 +9,19 @@ from __future__ import annotations
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.background import Background, covariances, isotropic
 from tools.recognizer import Recognizer, Sample
 
 D = 512
 LABELS = 100
+_WIDTH = 50
+Floats = NDArray[np.floating]
 
 
 def background() -> Background:
@@ -28,8 +31,10 @@ def background() -> Background:
     seen = things + rng.standard_normal(things.shape)
     turned = seen @ np.linalg.qr(rng.standard_normal((D, D)))[0]
     unit = turned / np.linalg.norm(turned, axis=1, keepdims=True)
-    centre, within, between = covariances(unit, np.repeat(np.arange(400), 4))
-    return replace(isotropic(D), centre=centre, within=within, between=between)
+    centre, within, between = covariances(unit, np.repeat(np.arange(400), 4), 0.1)
+    plain = isotropic(D)
+    domain = replace(plain.domains[0], centre=centre, within=within, between=between)
+    return replace(plain, domains=(domain,))
 
 
 def samples(count: int) -> list[Sample]:
@@ -41,41 +46,40 @@ def samples(count: int) -> list[Sample]:
     return [Sample(f"{i:07d}", f"label{i % LABELS:03d}", v) for i, v in enumerate(rows)]
 
 
-def milliseconds(action: Callable[[int], object], times: int) -> str:
-    """``median (min–max)`` of ``times`` calls."""
-    spent = []
-    for i in range(times):
-        started = time.perf_counter()
-        action(i)
-        spent.append(1e3 * (time.perf_counter() - started))
-    return f"{statistics.median(spent):.2f} ({min(spent):.2f}–{max(spent):.2f})"
+def seconds(action: Callable[[int], object], i: int) -> float:
+    """How long a call takes."""
+    started = time.perf_counter()
+    action(i)
+    return time.perf_counter() - started
 
 
-def rows(count: int = 10_000, more: int = 100_000, times: int = 50) -> Iterator[tuple[str, str]]:
+def summary(spent: Sequence[float]) -> str:
+    """``median (min–max)`` of seconds, in milliseconds."""
+    times = [1e3 * s for s in spent]
+    return f"{statistics.median(times):.2f} ({min(times):.2f}–{max(times):.2f})"
+
+
+def rows(count: int = 10_000, more: int = 100_000, times: int = 20) -> Iterator[tuple[str, str]]:
     """What was measured and its result, in milliseconds or megabytes."""
-    statistics_of = background()
-    _ = statistics_of.basis  # computed once per embedder
-    taught, extra = samples(count), samples(count + times + 1)[count:]
+    known = background()
+    taught, extra = samples(count), samples(count + times)[count:]
     queries = [s.vector for s in samples(times)]
-    few = max(3, times // 10)
+    few = max(3, times // 5)
+
+    def rebuild(i: int) -> None:
+        Recognizer(taught, known).recognise(queries[i])  # what is left for later is counted
+
     yield (
-        f"rebuild, {count:,} exemplars, ms",
-        milliseconds(lambda _: Recognizer(taught, statistics_of), few),
+        f"rebuild and first answer, {count:,} exemplars, ms",
+        summary([seconds(rebuild, i) for i in range(few)]),
     )
     tracemalloc.start()
-    recognizer = Recognizer(taught, statistics_of)
+    recognizer = Recognizer(taught, known)
     recognizer.recognise(queries[0])
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     yield f"memory, {count:,} exemplars, MB", f"{held / 1e6:.1f}"
-    yield (
-        "classify one, no evidence, ms",
-        milliseconds(lambda i: recognizer.recognise(queries[i], evidence=0), times),
-    )
-    yield (
-        "classify one, with evidence, ms",
-        milliseconds(lambda i: recognizer.recognise(queries[i]), times),
-    )
+    yield from classify(recognizer, queries, f"{count:,} exemplars")
     state = [recognizer]
 
     def add(i: int) -> None:
@@ -84,28 +88,34 @@ def rows(count: int = 10_000, more: int = 100_000, times: int = 50) -> Iterator[
     def remove(i: int) -> None:
         state[0] = state[0].remove(extra[i].id)
 
-    yield "add one, ms", milliseconds(add, times)
-    yield (
-        "classify after adding, ms",
-        milliseconds(lambda i: state[0].recognise(queries[i], evidence=0), times),
-    )
-    yield "remove one, ms", milliseconds(remove, times)
-    large = Recognizer(samples(more), statistics_of)
+    def answer(i: int) -> None:
+        state[0].recognise(queries[i], evidence=0)
+
+    for name, change in (("add", add), ("remove", remove)):
+        # Alternating, so that what a change leaves for the next question is seen.
+        spent = [(seconds(change, i), seconds(answer, i)) for i in range(times)]
+        yield f"{name} one, ms", summary([x for x, _ in spent])
+        yield f"{name} one and answer, ms", summary([x + y for x, y in spent])
+    large = Recognizer(samples(more), known)
     large.recognise(queries[0])
-    yield (
-        f"classify one of {more:,}, no evidence, ms",
-        milliseconds(lambda i: large.recognise(queries[i], evidence=0), times),
-    )
-    yield (
-        f"classify one of {more:,}, with evidence, ms",
-        milliseconds(lambda i: large.recognise(queries[i]), times),
-    )
+    yield from classify(large, queries, f"{more:,} exemplars")
 
 
-def run(*, quick: bool = False) -> str:
+def classify(
+    recognizer: Recognizer, queries: Sequence[Floats], what: str
+) -> Iterator[tuple[str, str]]:
+    """Milliseconds of an answer, with and without its evidence."""
+    for name, evidence in (("classify one", 0), ("with three of evidence", 3)):
+        spent = [
+            seconds(lambda i, n=evidence: recognizer.recognise(queries[i], evidence=n), i)
+            for i in range(len(queries))
+        ]
+        yield f"{name}, {what}, ms", summary(spent)
+
+
+def run(*, quick: bool = False) -> Iterator[str]:
     """Measure and say so, line by line."""
+    yield f"{'':{_WIDTH}}  median (min–max), d = {D}, {LABELS} labels"
     sizes = {"count": 500, "more": 2_000, "times": 10} if quick else {}
-    found = list(rows(**sizes))
-    width = max(len(name) for name, _ in found)
-    head = f"{'':{width}}  median (min–max), d = {D}, {LABELS} labels"
-    return "\n".join([head, *(f"{name:{width}}  {value}" for name, value in found)])
+    for name, value in rows(**sizes):
+        yield f"{name:{_WIDTH}}  {value}"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.recognition.features import FeatureSet
-from tools.background import Background
+from tools.background import Background, Domain
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -50,6 +50,12 @@ class Episode:
     def labels(self) -> int:
         """K."""
         return int(self.y.max()) + 1
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The background's statistics of the kind of picture that most shots are."""
+        kinds = self.background.domain_of(self.shots)
+        return self.background.domains[int(np.bincount(kinds).argmax())]
 
     @cached_property
     def onehot(self) -> Floats:
@@ -92,7 +98,7 @@ def draw(
     shots: int | Sequence[int],
     seed: int,
     *,
-    max_classes: int = 50,
+    max_classes: int = 100,
     max_queries: int = 1000,
 ) -> Episode | None:
     """An episode, or None where the set has too few rows for so many shots.
