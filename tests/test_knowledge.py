@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from assistant.build import Imprint
 from assistant.turns import Reply
@@ -115,8 +116,9 @@ def test_labels_that_are_mixed_up_are_named_with_the_picture(imprint: Imprint) -
 
 def test_a_label_s_report_tells_of_its_own_mistakes_only(imprint: Imprint) -> None:
     teach(imprint, "zorb", *(drawing("red", jitter=j) for j in (0, 2, 4)))
-    teach(imprint, "blick", drawing("red", jitter=3), drawing("blue", "cross"))
-    teach(imprint, "mop", *(drawing("green", "cross", jitter=j) for j in (0, 3, 6)))
+    teach(imprint, "blick", *(drawing("blue", "cross", jitter=j) for j in (0, 2)))
+    teach(imprint, "blick", drawing("red", jitter=3))
+    teach(imprint, "mop", *(drawing("green", "box", jitter=j) for j in (0, 3, 6)))
     for name, mixed in (("blick", True), ("zorb", True), ("mop", False)):
         report = report_of(ask(imprint, f"how well do you know {name}s?"))
         assert [x.name for x in report.labels] == [name]
@@ -143,8 +145,10 @@ def test_one_label_is_reported_alone(imprint: Imprint) -> None:
 
 
 def test_what_fits_nothing_is_said_to_be_missed(imprint: Imprint) -> None:
-    teach(imprint, "zorb", drawing("red"), drawing("red", jitter=3), drawing("blue", "cross"))
-    teach(imprint, "blick", *(drawing("blue", "disc", jitter=j) for j in (-6, 0, 6)))
+    stray = Image.new("RGB", (64, 64), "white")
+    stray.paste((50, 80, 220), (8, 8, 20, 20))  # not like a blick, and less like a zorb
+    teach(imprint, "zorb", drawing("red"), drawing("red", jitter=3), stray)
+    teach(imprint, "blick", *(drawing("blue", "box", jitter=j) for j in (-3, 0, 3)))
     reply = ask(imprint)
     assert report_of(reply).confusion is None, "what is taken for nothing is mixed up with nothing"
     assert row(report_of(reply), "zorb").unrecognised >= 1

@@ -246,7 +246,8 @@ def test_teaching_warns_stores_the_concerns_and_goes_on(pocket_imprint: Imprint)
     assert "It is nearly a copy of one you showed me" in reply.text
     assert change_of(reply).concerns[0].other_photo_id == chat.photo_ids[0]
     assert change_of(reply).count == 3, "a warning keeps no picture out"
-    several = [blurred(first), open_photo(PICTURES / "turtle_noto.png").image, blurred(other, 0.05)]
+    things = [open_photo(PICTURES / f"{x}_noto.png").image for x in ("rocket", "turtle", "guitar")]
+    several = [blurred(things[0]), things[1], blurred(things[2])]
     reply = chat.send("these are zorbs", several)
     assert reply.text == "Learned zorb (6 pictures). Two of these three are blurred."
     assert chat.send("this is a zorb", [first]).text == "I already know this picture as zorb."

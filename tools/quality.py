@@ -34,8 +34,10 @@ their 19,900 pairs of different pictures with 200 a set and the pocket embedder)
 | faded to 225–255: bright | 97 | 92 | 98 | 100 | 85 | 100 | 96 | 99 |
 | contrast × 0.05: blank | 100 | 100 | 100 | 100 | 100 | 100 | 100 | 100 |
 | long side 20 pixels: tiny | 100 | 100 | 100 | 100 | 100 | 100 | 100 | 100 |
-| copy in JPEG of quality 30 | 87 | 88 | 87 | 100 | 76 | 51 | 100 | 100 |
-| copy of half the size | 94 | 96 | 98 | 100 | 90 | 0 | 100 | 100 |
+| copy in JPEG of quality 30 | 90 | 92 | 90 | 100 | 82 | 29 | 100 | 100 |
+| copy of half the size | 95 | 98 | 99 | 98 | 94 | 0 | 100 | 100 |
+| copy with light × 0.85 | 100 | 100 | 100 | 98 | 100 | 97 | 99 | 100 |
+| copy cropped by 3 % | 24 | 26 | 32 | 7 | 66 | 1 | 12 | 10 |
 | other picture taken for a copy | 0.04 | 0.04 | 0.02 | 0 | 0.01 | 0.01 | 0 | 0 |
 
 Garments have 28 pixels, so that σ 3 % is less than one of them, and their halves are 14 pixels.
@@ -47,7 +49,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from tools.artifacts import Concern
 from tools.desk import Desk
@@ -126,7 +128,7 @@ def sharpness(photo: Photo) -> float | None:
     channel = max(channels, key=lambda c: float(np.asarray(c, np.float32).std()))
     levels = np.asarray(channel, np.float32)
     low, high = np.percentile(levels, [0.5, 99.5])
-    steps = _around(channel, ImageFilter.MaxFilter) - _around(channel, ImageFilter.MinFilter)
+    steps = _around(levels, np.maximum) - _around(levels, np.minimum)
     contrast = float(high - low)
     strong = steps >= max(_STRONG * contrast, _FAINT)
     if np.count_nonzero(strong) < _FEWEST:
@@ -134,14 +136,18 @@ def sharpness(photo: Photo) -> float | None:
     slope = np.zeros_like(levels)
     slope[:, :-1] = np.abs(np.diff(levels, axis=1))
     slope[:-1] = np.maximum(slope[:-1], np.abs(np.diff(levels, axis=0)))
-    steepest = _around(Image.fromarray(slope.astype(np.uint8)), ImageFilter.MaxFilter)
+    steepest = _around(slope, np.maximum)
     return float(np.percentile(steepest[strong] / steps[strong], 90))
 
 
-def _around(
-    image: Image.Image, extreme: type[ImageFilter.MaxFilter] | type[ImageFilter.MinFilter]
-) -> Grey:
-    return np.asarray(image.filter(extreme(_WINDOW)), np.float32)
+def _around(levels: Grey, extreme: np.ufunc) -> Grey:
+    """The extreme of the window around each pixel (PIL's filters take 100 times as long)."""
+    for axis in (0, 1):
+        margin = [(_WINDOW // 2,) * 2 if k == axis else (0, 0) for k in (0, 1)]
+        padded, size = np.pad(levels, margin, mode="edge"), levels.shape[axis]
+        shifted = [padded.take(range(k, k + size), axis=axis) for k in range(_WINDOW)]
+        levels = extreme.reduce(shifted)
+    return levels
 
 
 def thumbnail_difference(a: Photo, b: Photo) -> float:
