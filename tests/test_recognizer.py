@@ -1,13 +1,20 @@
 """The recognizer: exact, order-free, honest about the unknown; never a NaN."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import multivariate_normal
 
-from tools.background import Background, covariances, isotropic
+from tools.background import Background, Prior, covariances, isotropic, unlabelled
+from tools.likelihood import Design, Head, Taught
+from tools.measuring import Pictures, measure, named, regression
 from tools.recognizer import Recognizer, Sample
 
 D = 48
@@ -40,14 +47,9 @@ def measured() -> Background:
     world = World()
     things = world.things(300)
     x = np.concatenate([world.view(t, 4) for t in things])
-    classes = np.repeat(np.arange(300), 4)
-    plain = isotropic(D)
-    moved = Background(**{**plain.__dict__, "mean": x.mean(axis=0)})
-    centre, within, between = covariances(moved.centred(x), classes)
-    return Background(
-        mean=x.mean(axis=0), centre=centre, within=within, between=between,
-        scale=0.5, bias=-1.0, threshold=0.5, outside=np.zeros(0),
-    )  # fmt: skip
+    thing = np.repeat(np.arange(300), 4)
+    pictures = Pictures(x, thing, np.arange(len(x)), np.zeros(len(x), int))
+    return measure({"things": pictures})[0]
 
 
 def taught(world: World, things: Vector, shots: int) -> list[Sample]:
@@ -108,7 +110,7 @@ def test_order_does_not_matter_and_removing_restores_exactly(measured: Backgroun
 def test_between_two_like_things_it_is_ambiguous(measured: Background) -> None:
     world = World(5)
     thing = world.view(world.things(1)[0])[0]
-    near = [unit(thing + 0.02 * world.rng.standard_normal(D)) for _ in range(2)]
+    near = [unit(thing + 0.003 * world.rng.standard_normal(D)) for _ in range(2)]
     twins = [Sample("a", "a", near[0]), Sample("b", "b", near[1])]
     middle = unit(near[0] + near[1])
     found = Recognizer(twins, measured).recognise(middle)
@@ -177,26 +179,332 @@ def test_bad_vectors_are_refused(measured: Background, vector: Vector) -> None:
         Recognizer([Sample("a", "a", vector)], measured)
 
 
+def test_a_name_helps_at_one_shot_and_a_meaningless_one_costs_nothing() -> None:
+    helped, plain, nonsense = 0, 0, 0
+    background, world = worded(0)
+    for _ in range(60):
+        things = world.things(8)
+        samples = taught(world, things, 1)
+        texts = {f"thing{k}": world.name(t) for k, t in enumerate(things)}
+        strange = {f"thing{k}": world.name(t) for k, t in enumerate(world.things(8))}
+        query = world.view(things[2])[0]
+        for vectors, kind in ((texts, "named"), (strange, "nonsense"), (None, "plain")):
+            hit = Recognizer(samples, background, vectors).recognise(query).labels[0].label_id
+            helped += kind == "named" and hit == "thing2"
+            nonsense += kind == "nonsense" and hit == "thing2"
+            plain += kind == "plain" and hit == "thing2"
+    assert helped > plain
+    assert nonsense >= plain - 3
+
+
+def worded(seed: int) -> tuple[Background, "Worded"]:
+    """A world whose things have names, measured with them."""
+    world = Worded(seed)
+    things = world.things(300)
+    x = np.concatenate([world.view(t, 4) for t in things])
+    thing = np.repeat(np.arange(300), 4)
+    pictures = Pictures(x, thing, np.arange(len(x)), np.zeros(len(x), int))
+    background, _ = measure({"things": pictures})
+    texts = {k: world.name(t) for k, t in enumerate(things)}
+    return named(background, {"things": pictures}, {"things": texts}), world
+
+
+class Worded(World):
+    """Its pictures vary a lot, and a thing's name points where its pictures do."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.noise = np.full(D, 2.0)
+        self.words = unit(self.rng.standard_normal(D)) * 3.0
+
+    def name(self, thing: Vector) -> Vector:
+        return unit(thing + self.rng.standard_normal(D) * 0.5 + self.words)
+
+
+def test_each_domain_is_judged_by_its_own_statistics() -> None:
+    rng = np.random.default_rng(0)
+    left, right = np.r_[np.ones(D // 2), np.zeros(D - D // 2)], np.r_[
+        np.zeros(D // 2), np.ones(D - D // 2)
+    ]  # fmt: skip
+    offsets = unit(rng.standard_normal((2, D))) * 6
+
+    def kind(which: int, count: int) -> tuple[Vector, NDArray[np.intp]]:
+        things = rng.standard_normal((count, D)) * (left, right)[which] * 2
+        x = np.repeat(things, 4, axis=0) + rng.standard_normal((count * 4, D))
+        return unit(x + offsets[which]), np.repeat(np.arange(count), 4)
+
+    kinds = {}
+    for which, name in enumerate(("a", "b")):
+        x, thing = kind(which, 150)
+        kinds[name] = Pictures(x, thing, np.arange(len(x)), np.zeros(len(x), int))
+    background, results = measure(kinds)
+    assert [d.name for d in background.domains] == ["a", "b"]
+    for row in results.values():
+        assert row["auroc"] > 0.9 and row["false_accepts"] <= 0.06
+    own = shared = 0
+    for which in (0, 1):
+        x, thing = kind(which, 60)
+        assert (background.domain_of(x) == which).mean() > 0.95
+        samples = [Sample(str(i), str(thing[i]), x[i]) for i in range(0, len(x), 4)]
+        asked, wanted = x[1::4], thing[1::4]
+        for design in (Design(), Design(domains=False)):
+            fitted = Recognizer(samples, background, design=design)
+            order = np.array([int(label) for label in fitted.labels])
+            hits = (order[fitted.posteriors(asked).argmax(axis=1)] == wanted).sum()
+            own += hits if design.domains else 0
+            shared += 0 if design.domains else hits
+    assert own > shared
+
+
+def test_leave_one_out_agrees_with_teaching_all_the_others(measured: Background) -> None:
+    world = World(11)
+    samples = taught(world, world.things(6), 4) + taught(World(12), World(13).things(2), 1)
+    samples = [
+        *samples[:24],
+        *(Sample(s.id + "x", s.label_id + "x", s.vector) for s in samples[24:]),
+    ]
+    whole = Recognizer(samples, measured)
+    left = {x.sample_id: x for x in whole.leave_one_out()}
+    assert set(left) == {s.id for s in samples[:24]}
+    gaps, same = [], 0
+    for sample in samples[:24]:
+        others = Recognizer([s for s in samples if s.id != sample.id], measured)
+        true = others.recognise(sample.vector)
+        mine = left[sample.id]
+        assert mine.label_id == sample.label_id
+        own = {x.label_id: x.probability for x in true.labels}
+        gaps += [abs(x.probability - own[x.label_id]) for x in mine.ranking.labels]
+        gaps.append(abs(mine.ranking.unknown - true.unknown))
+        same += mine.ranking.decision == true.decision
+        assert sample.id not in {e.sample_id for e in mine.ranking.evidence}
+        assert mine.right == (
+            true.decision != "unknown" and true.labels[0].label_id == sample.label_id
+        )
+    assert same >= 23 and np.mean(gaps) < 0.01 and max(gaps) < 0.15
+
+
+def test_many_exemplars_still_agree_with_brute_force(measured: Background) -> None:
+    world = World(14)
+    samples = taught(world, world.things(10), 8)
+    whole = Recognizer(samples, measured)
+    exact = 0
+    for left in whole.leave_one_out()[::4]:
+        others = whole.remove(left.sample_id)
+        vector = next(s.vector for s in samples if s.id == left.sample_id)
+        exact += others.recognise(vector).labels[0].label_id == left.ranking.labels[0].label_id
+    assert exact >= 19
+
+
+def test_sharpness_between_labels_is_fitted_to_what_is_taught() -> None:
+    background, world = worded(1)
+    things = world.things(10)
+    samples = taught(world, things, 8)
+    plain = Recognizer(samples, background, design=Design(temperature=False))
+    fitted = Recognizer(samples, background)
+    asked = np.concatenate([world.view(t, 30) for t in things])
+    own = np.repeat(np.arange(10), 30)
+    before, after = plain.posteriors(asked), fitted.posteriors(asked)
+    np.testing.assert_array_equal(before.argmax(axis=1), after.argmax(axis=1))
+    rows = np.arange(len(own))
+    assert np.log(after[rows, own]).mean() > np.log(before[rows, own]).mean()
+
+
+def test_several_things_under_one_name_are_each_remembered(measured: Background) -> None:
+    world = World(15)
+    hits = {0.0: 0, 0.5: 0}
+    for _ in range(30):
+        things = world.things(24)
+        samples = [
+            Sample(f"{k}.{i}", f"label{k % 4}", v)
+            for k, thing in enumerate(things)
+            for i, v in enumerate(world.view(thing, 1))
+        ]
+        for kernel in hits:
+            fitted = Recognizer(samples, measured, design=Design(kernel=kernel))
+            x = np.concatenate([world.view(t) for t in things])
+            best = fitted.posteriors(x).argmax(axis=1)
+            hits[kernel] += int((best == np.arange(24) % 4).sum())
+    assert hits[0.5] > hits[0.0]
+
+
+def test_removing_the_cited_exemplars_changes_the_answer(measured: Background) -> None:
+    world = World(16)
+    things = world.things(3)
+    fitted = Recognizer(taught(world, things, 2), measured)
+    query = world.view(things[1])[0]
+    found = fitted.recognise(query)
+    assert found.decision == "known"
+    for evidence in found.evidence:
+        fitted = fitted.remove(evidence.sample_id)
+    assert fitted.recognise(query).decision != "known"
+
+
+SETTINGS = settings(max_examples=25, deadline=None)
+
+
+@SETTINGS
+@given(st.data())
+def test_any_order_of_adds_and_deletes_gives_the_same(measured: Background, data: Any) -> None:
+    world = World(20)
+    pool = [
+        Sample(f"{k}.{i}", f"thing{k}", v, positive=i != 3)
+        for k, t in enumerate(world.things(4))
+        for i, v in enumerate(world.view(t, 4))
+    ]
+    queries = np.concatenate([world.view(t, 2) for t in world.things(2)])
+    wanted = data.draw(st.sets(st.sampled_from(range(len(pool))), min_size=2))
+    extra = data.draw(st.sets(st.sampled_from(range(len(pool)))))
+    steps = [("add", i) for i in wanted | extra]
+    fitted = Recognizer([], measured)
+    for _, i in data.draw(st.permutations(steps)):
+        fitted = fitted.add(pool[i])
+    for i in data.draw(st.permutations(sorted(extra - wanted))):
+        fitted = fitted.remove(pool[i].id)
+    batch = Recognizer([pool[i] for i in sorted(wanted)], measured)
+    assert fitted.labels == batch.labels
+    for query in queries:
+        one, other = fitted.recognise(query), batch.recognise(query)
+        assert one.decision == other.decision
+        assert one.unknown == pytest.approx(other.unknown, abs=1e-6)
+        for x, y in zip(one.labels, other.labels, strict=True):
+            assert x.label_id == y.label_id
+            assert x.probability == pytest.approx(y.probability, abs=1e-6)
+
+
+@SETTINGS
+@given(st.integers(0, 10_000))
+def test_merging_and_splitting_are_relabelling(measured: Background, seed: int) -> None:
+    world = World(seed)
+    samples = taught(world, world.things(4), 3)
+    merged = [replace(s, label_id="thing0") if s.label_id == "thing1" else s for s in samples]
+    step = Recognizer(samples, measured)
+    for sample in merged:
+        step = step.add(sample)
+    query = world.view(world.things(1)[0])[0]
+    assert step.recognise(query) == Recognizer(merged, measured).recognise(query)
+    for sample in samples:
+        step = step.add(sample)
+    assert step.recognise(query) == Recognizer(samples, measured).recognise(query)
+
+
+@SETTINGS
+@given(st.integers(2, 64), st.integers(1, 4), st.integers(1, 5), st.booleans(), st.integers(0, 999))
+def test_any_dimension_any_counts_and_no_background_give_probabilities(
+    d: int, labels: int, shots: int, same: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = unit(rng.standard_normal((labels * shots, d)))
+    x = np.repeat(x[:1], len(x), axis=0) if same else x
+    samples = [Sample(str(i), str(i % labels), v) for i, v in enumerate(x)]
+    names = {str(k): unit(rng.standard_normal(d)) for k in range(labels)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for background in (isotropic(d), unlabelled(unit(rng.standard_normal((30, d))))):
+            fitted = Recognizer(samples, background, names)
+            for query in (x[0], unit(rng.standard_normal(d))):
+                found = fitted.recognise(query)
+                total = sum(s.probability for s in found.labels) + found.unknown
+                assert np.isfinite(total) and total == pytest.approx(1.0)
+            rows = fitted.posteriors(x)
+            np.testing.assert_allclose(rows.sum(axis=1), 1.0)
+            fitted.leave_one_out()
+
+
+def test_ten_thousand_of_one_label(measured: Background) -> None:
+    world = World(21)
+    thing, other = world.things(2)
+    rows = world.view(thing, 10_000)
+    samples = [Sample(str(i), "many", v) for i, v in enumerate(rows)]
+    samples += [Sample("one", "one", world.view(other)[0])]
+    fitted = Recognizer(samples, measured)
+    assert fitted.recognise(world.view(thing)[0]).labels[0].label_id == "many"
+    # Ten pictures say nothing of how common a thing is, nor do ten thousand.
+    assert fitted.recognise(world.view(other)[0]).labels[0].label_id == "one"
+
+
+def test_the_head_is_the_model_it_says_it_is(measured: Background) -> None:
+    """The score of one Gaussian label against densities computed the long way."""
+    world = World(22)
+    things = world.things(2)
+    x = np.concatenate([world.view(t, 3) for t in things])
+    owner = np.repeat([0, 1], 3)
+    design = Design(adapt=np.inf, kernel=0.0, alike=0.0)
+    domain = measured.domains[0]
+    head = Head(domain, Taught(x, owner, None), np.ones(6, bool), None, design)
+    query = world.view(things[0])
+    found = head.scores(head.project(query)).plain[0]
+    centred, asked = domain.centred(x), domain.centred(query)[0]
+    for k in (0, 1):
+        n, mean = 3, centred[owner == k].mean(axis=0)
+        gain = domain.between @ np.linalg.inv(domain.between + domain.within / n)
+        spread = domain.between - gain @ domain.between + domain.within
+        ratio = multivariate_normal(gain @ mean, spread).logpdf(asked)
+        never = multivariate_normal(np.zeros(D), domain.between + domain.within)
+        assert found[k] == pytest.approx(ratio - never.logpdf(asked), abs=1e-3)
+
+
+def test_what_is_taught_moves_the_within_class_covariance(measured: Background) -> None:
+    world = World(23)
+    x = np.concatenate([world.view(t, 5) for t in world.things(4)])
+    owner = np.repeat(np.arange(4), 5)
+    domain = measured.domains[0]
+    everything = np.ones(20, bool)
+    fixed = Design(adapt=np.inf)
+    moving = Design(adapt=1.0)
+    taught_ = Taught(x, owner, None)
+    before, after = (Head(domain, taught_, everything, None, d) for d in (fixed, moving))
+    centred = domain.centred(x)
+    residual = centred - centred.reshape(4, 5, D).mean(axis=1)[owner]
+    wanted = (D * domain.within + residual.T @ residual) / (D + 16)
+    basis = np.linalg.inv(after._basis)
+    np.testing.assert_allclose(basis.T @ basis, wanted, atol=1e-8)
+    assert not np.allclose(before.psi, after.psi)
+
+
 def test_background_survives_the_disk(measured: Background, tmp_path: Path) -> None:
-    measured.save(tmp_path / "b.npz")
+    prior = Prior(np.ones(D))
+    full = Background(measured.domains, measured.gate, prior, measured.outside)
+    full.save(tmp_path / "b.npz")
     loaded = Background.load(tmp_path / "b.npz")
-    np.testing.assert_allclose(loaded.within, measured.within, rtol=1e-4, atol=1e-6)
-    assert loaded.scale == pytest.approx(measured.scale)
+    first, second = loaded.domains[0], measured.domains[0]
+    assert first.name == "things"
+    np.testing.assert_allclose(first.within, second.within, rtol=1e-4, atol=1e-6)
+    assert first.scale == pytest.approx(second.scale)
+    assert first.threshold == pytest.approx(second.threshold)
+    assert loaded.prior is not None and (loaded.prior.mean == 1).all()
     assert loaded.outside_probability(np.ones(D)) is None
 
 
 def test_background_refuses_what_does_not_fit() -> None:
-    good = isotropic(4).__dict__
+    good = isotropic(4)
     with pytest.raises(ValueError, match="dimension"):
-        Background(**{**good, "within": np.eye(3)})
+        replace(good.domains[0], within=np.eye(3))
     with pytest.raises(ValueError, match="NaN"):
-        Background(**{**good, "mean": np.full(4, np.nan)})
+        replace(good.domains[0], mean=np.full(4, np.nan))
+    with pytest.raises(ValueError, match="dimension"):
+        replace(good, gate=np.zeros((2, 5)))
+    with pytest.raises(ValueError, match="domain"):
+        replace(good, domains=())
+
+
+def test_covariances_need_two_pictures_of_something() -> None:
+    with pytest.raises(ValueError, match="two"):
+        covariances(np.eye(3), np.arange(3), 0.3)
+
+
+def test_regression_finds_the_side() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 3))
+    y = (x[:, 0] - 0.5 * x[:, 1] + 0.2 > 0).astype(int)
+    w = regression(x, y, decay=1e-4)
+    logits = x @ w[:, :-1].T + w[:, -1]
+    assert (logits.argmax(axis=1) == y).mean() > 0.97
 
 
 def test_the_isotropic_background_turns_at_its_cosine() -> None:
     plain = isotropic(64)
     shown = np.eye(64)[0]
-    recognizer = Recognizer([Sample("a", "a", shown)], plain)
+    recognizer = Recognizer([Sample("a", "a", shown)], plain, design=Design())
     for cosine, known in ((0.70, False), (0.74, True)):
         query = cosine * shown + np.sqrt(1 - cosine**2) * np.eye(64)[1]
         assert (recognizer.recognise(query).decision == "known") is known

@@ -1,68 +1,126 @@
 """What an embedder's vectors look like before anything is taught: the statistics recognition needs.
 
-Knows nothing of labels, pictures or models; numpy and scipy only. The statistics are those of the
-two-covariance model (probabilistic LDA; Ioffe, ECCV 2006): with x̃ = norm(x − m) the centred
-vector of a picture, a thing has a mean μ ~ N(c, B) and its pictures are x̃ | μ ~ N(μ, W).
+Knows nothing of labels, pictures or models; numpy and scipy only. An embedder sees several
+*domains* (drawings, photos, letters…), and what tells two letters apart is not what tells two
+animals apart. In each, the statistics are those of the two-covariance model (probabilistic LDA;
+Ioffe, ECCV 2006): with x̃ = norm(x − m) − c the centred vector of a picture, a thing has a mean
+μ ~ N(0, B) and its pictures are x̃ | μ ~ N(μ, W).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
-__all__ = ["Background", "covariances", "isotropic"]
+__all__ = ["Background", "Domain", "Prior", "covariances", "isotropic", "unlabelled"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Background:
-    """Statistics of an embedder of dimension d.
+class Domain:
+    """Statistics of one kind of picture, for vectors of dimension d.
 
-    ``mean`` (d,): m, of unit vectors of varied pictures. ``centre`` (d,): c, of centred ones.
-    ``within`` (d, d): W, of pictures of one thing. ``between`` (d, d): B, of things.
-    ``scale`` and ``bias``: P(known) = σ(scale·s + bias) for the log-likelihood ratio s of
-    :class:`tools.recognizer.Recognizer`. ``threshold``: the probability below which a picture
-    counts as unknown. ``outside`` (d + 1,): weights and bias of a logistic regression that tells
-    pictures outside the embedder's world; empty when it has no such limit.
+    ``mean`` (d,): m, of unit vectors. ``centre`` (d,): c, of norm(x − m). ``within`` (d, d): W, of
+    pictures of one thing. ``between`` (d, d): B, of things. ``scale``, ``bias`` and ``crowding``:
+    P(known) = σ(scale·s + bias + crowding·log K) for the largest log-likelihood ratio s of K labels
+    (:class:`tools.recognizer.Recognizer`). ``threshold``: the probability below which a picture
+    counts as unknown. ``contrast``: between labels, P(k) is the softmax of contrast·s_k. ``gain``
+    and ``residual`` (d, d): how far names say what things look like (:class:`Prior`); a gain of 0
+    is not at all.
     """
 
+    name: str
     mean: Array
     centre: Array
     within: Array
     between: Array
     scale: float
     bias: float
+    crowding: float
     threshold: float
-    outside: Array
+    contrast: float
+    gain: float
+    residual: Array
 
     def __post_init__(self) -> None:
         d = self.mean.shape[0]
-        shapes = (self.centre.shape, self.within.shape, self.between.shape)
-        if shapes != ((d,), (d, d), (d, d)) or self.outside.shape not in ((0,), (d + 1,)):
-            raise ValueError(f"background statistics do not fit dimension {d}: {shapes}")
-        if not all(np.isfinite(getattr(self, f.name)).all() for f in fields(self)):
+        shapes = tuple(x.shape for x in (self.centre, self.within, self.between, self.residual))
+        if shapes != ((d,), (d, d), (d, d), (d, d)):
+            raise ValueError(f"the statistics of {self.name} do not fit dimension {d}: {shapes}")
+        numbers = [getattr(self, f.name) for f in fields(self) if f.name != "name"]
+        if not all(np.isfinite(x).all() for x in numbers):
+            raise ValueError(f"the statistics of {self.name} hold NaN or infinity")
+
+    def centred(self, vectors: NDArray[np.floating]) -> Array:
+        """(n, d) unit vectors → (n, d) x̃ = norm(x − m) − c."""
+        moved = np.asarray(vectors, np.float64) - self.mean
+        norm = np.linalg.norm(moved, axis=-1, keepdims=True)
+        return np.asarray(moved / np.maximum(norm, 1e-12) - self.centre)
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What a name says of a thing's mean: μ ≈ gain·norm(t − mean), with covariance ``residual``.
+
+    ``mean`` (d,): of the unit text vectors of a vocabulary. Each :class:`Domain` has its own gain
+    and residual.
+    """
+
+    mean: Array
+
+    def directions(self, texts: NDArray[np.floating]) -> Array:
+        """(K, d) unit text vectors → (K, d) norm(t − mean)."""
+        moved = np.asarray(texts, np.float64) - self.mean
+        norm = np.linalg.norm(moved, axis=-1, keepdims=True)
+        return np.asarray(moved / np.maximum(norm, 1e-12))
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """The domains of an embedder, and how to tell them apart.
+
+    ``gate`` (D, d + 1): weights and biases of a softmax regression over the D domains; (0, d + 1)
+    where there is one. ``prior``: what names say, None without a text tower. ``outside`` (d + 1,):
+    a logistic regression that tells pictures outside the embedder's world; empty when it has no
+    such limit.
+    """
+
+    domains: tuple[Domain, ...]
+    gate: Array
+    prior: Prior | None
+    outside: Array
+
+    def __post_init__(self) -> None:
+        if not self.domains:
+            raise ValueError("background statistics need a domain")
+        d, count = self.dimension, len(self.domains)
+        fits = all(x.mean.shape == (d,) for x in self.domains)
+        gates = {(count, d + 1)} | ({(0, d + 1)} if count == 1 else set())
+        prior = self.prior is None or self.prior.mean.shape == (d,)
+        if not fits or self.gate.shape not in gates or not prior:
+            raise ValueError(f"background statistics do not fit dimension {d}")
+        if self.outside.shape not in ((0,), (d + 1,)):
+            raise ValueError(f"background statistics do not fit dimension {d}: outside")
+        arrays = [self.gate, self.outside]
+        arrays += [] if self.prior is None else [self.prior.mean]
+        if not all(np.isfinite(a).all() for a in arrays):
             raise ValueError("background statistics hold NaN or infinity")
 
     @property
     def dimension(self) -> int:
         """d."""
-        return int(self.mean.shape[0])
+        return int(self.domains[0].mean.shape[0])
 
-    @cached_property
-    def basis(self) -> tuple[Array, Array]:
-        """ψ (d,) ≥ 0 and V (d, d) with VᵀWV = I and VᵀBV = diag(ψ); computed once."""
-        psi, vectors = eigh(self.between, self.within)
-        return np.maximum(psi, 0.0), np.asarray(vectors)
-
-    def centred(self, features: NDArray[np.floating]) -> Array:
-        """(n, d) unit vectors → (n, d) centred unit vectors, norm(x − m) (SimpleShot's CL2N)."""
-        moved = np.asarray(features, dtype=np.float64) - self.mean
-        norm = np.linalg.norm(moved, axis=-1, keepdims=True)
-        return np.asarray(moved / np.maximum(norm, 1e-12))
+    def domain_of(self, vectors: NDArray[np.floating]) -> NDArray[np.intp]:
+        """(n, d) unit vectors → (n,) index of the likeliest domain."""
+        if len(self.domains) == 1:
+            return np.zeros(len(vectors), np.intp)
+        logits = np.asarray(vectors, np.float64) @ self.gate[:, :-1].T + self.gate[:, -1]
+        return np.asarray(logits.argmax(axis=1), np.intp)
 
     def outside_probability(self, vector: NDArray[np.floating]) -> float | None:
         """P(a picture of this vector (d,) is outside the embedder's world), or None: no limits."""
@@ -73,32 +131,41 @@ class Background:
 
     def save(self, path: Path) -> None:
         """Write an ``.npz`` (float32)."""
-        arrays = {f.name: np.asarray(getattr(self, f.name), np.float32) for f in fields(self)}
+        arrays = {
+            f.name: np.stack([np.asarray(getattr(x, f.name)) for x in self.domains])
+            for f in fields(Domain)
+        }
+        arrays |= {"gate": self.gate, "outside": self.outside}
+        if self.prior is not None:
+            arrays["prior"] = self.prior.mean
+        small = {k: v if k == "name" else np.asarray(v, np.float32) for k, v in arrays.items()}
         with path.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, **small)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> "Background":
         """Read what :meth:`save` wrote; raises ``OSError``, ``KeyError`` or ``ValueError``."""
         with np.load(path, allow_pickle=False) as data:
-            read = {f.name: np.asarray(data[f.name], np.float64) for f in fields(cls)}
-        return cls(
-            mean=read["mean"],
-            centre=read["centre"],
-            within=read["within"],
-            between=read["between"],
-            scale=float(read["scale"]),
-            bias=float(read["bias"]),
-            threshold=float(read["threshold"]),
-            outside=read["outside"],
+            read = {k: data[k] if k == "name" else np.asarray(data[k], float) for k in data.files}
+        names = [f.name for f in fields(Domain) if f.name != "name"]
+        domains = tuple(
+            Domain(str(name), *(_row(read[k], i) for k in names))
+            for i, name in enumerate(read["name"])
         )
+        prior = Prior(read["prior"]) if "prior" in read else None
+        return cls(domains, read["gate"], prior, read["outside"])
 
 
-def isotropic(dimension: int) -> Background:
+def _row(stacked: Array, index: int) -> Any:
+    return stacked[index] if stacked.ndim > 1 else float(stacked[index])
+
+
+def isotropic(dimension: int, mean: Array | None = None) -> Background:
     """What is assumed of an embedder nobody has measured: the same spread in every direction.
 
-    Recognition then depends on the cosine alone; a picture is as likely known as not at 0.72,
-    where CLIP-like embedders part pictures of one thing from pictures of two.
+    Recognition then depends on the cosine (of centred vectors, given their ``mean``) alone; a
+    picture is as likely known as not at 0.72 (0.5 if centred), where CLIP-like embedders part
+    pictures of one thing from pictures of two.
     """
     d = dimension
     b, w = 0.6 / d, 0.4 / d
@@ -109,27 +176,42 @@ def isotropic(dimension: int) -> Background:
     at_zero = -0.5 * (size * (1 + shrink**2) / spread + d * np.log(spread))
     at_zero += 0.5 * (size / (1 + psi) + d * np.log(1 + psi))
     scale = 25.0 / slope
-    return Background(
-        mean=np.zeros(d),
+    domain = Domain(
+        name="anything",
+        mean=np.zeros(d) if mean is None else np.asarray(mean, float),
         centre=np.zeros(d),
         within=np.eye(d) * w,
         between=np.eye(d) * b,
         scale=scale,
-        bias=-scale * (at_zero + slope * 0.72),
+        bias=-scale * (at_zero + slope * (0.72 if mean is None else 0.5)),
+        crowding=0.0,
         threshold=0.5,
-        outside=np.zeros(0),
+        contrast=scale,
+        gain=0.0,
+        residual=np.zeros((d, d)),
     )
+    return Background((domain,), np.zeros((0, d + 1)), None, np.zeros(0))
+
+
+def unlabelled(features: NDArray[np.floating]) -> Background:
+    """The statistics of unit vectors (n, d) of varied pictures of which nothing else is known.
+
+    Without two pictures of one thing no direction can be told to be noise, so only the mean is
+    taken: whitening with the total covariance was measured to lose to the plain centred cosine.
+    """
+    x = np.asarray(features, np.float64)
+    return isotropic(x.shape[1], x.mean(axis=0))
 
 
 def covariances(
-    features: NDArray[np.floating], classes: NDArray[np.integer], shrink: float = 0.1
+    vectors: NDArray[np.floating], classes: NDArray[np.integer], shrink: float | Sequence[float]
 ) -> tuple[Array, Array, Array]:
-    """(c, W, B) of centred vectors (n, d) with class numbers (n,).
+    """(c, W, B) of normalised vectors (n, d) with class numbers (n,).
 
     W is the pooled within-class covariance; B the covariance of class means less W/n̄, made
-    positive; both are shrunk by ``shrink`` towards a multiple of the identity.
+    positive; both are shrunk by ``shrink`` (W's, B's) towards a multiple of the identity.
     """
-    x = np.asarray(features, dtype=np.float64)
+    x = np.asarray(vectors, dtype=np.float64)
     names, index, counts = np.unique(classes, return_inverse=True, return_counts=True)
     if len(names) < 2 or len(x) <= len(names):
         raise ValueError("covariances need two classes, and one with two vectors")
@@ -140,9 +222,10 @@ def covariances(
     within = residual.T @ residual / (len(x) - len(names))
     centre = means.mean(axis=0)
     spread = np.cov(means, rowvar=False) - within * float(np.mean(1.0 / counts))
-    values, vectors = np.linalg.eigh((spread + spread.T) / 2)
-    between = (vectors * np.maximum(values, 0)) @ vectors.T
-    return centre, _shrunk(within, shrink), _shrunk(between, shrink)
+    values, vectors_ = np.linalg.eigh((spread + spread.T) / 2)
+    between = (vectors_ * np.maximum(values, 0)) @ vectors_.T
+    of_within, of_between = (shrink, shrink) if isinstance(shrink, float | int) else shrink
+    return centre, _shrunk(within, of_within), _shrunk(between, of_between)
 
 
 def _shrunk(matrix: Array, amount: float) -> Array:

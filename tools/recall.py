@@ -6,6 +6,9 @@ Knows nothing of sentences. The recognizer is rebuilt from memory when its revis
 from collections.abc import Collection
 from threading import Lock
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tools.artifacts import Candidate, Recognition, Shown
 from tools.images import Photo
 from tools.memory import Memory
@@ -35,8 +38,16 @@ class Recall:
                     Sample(e.id, e.label_id, vectors[e.photo_id], e.positive)
                     for e in self.memory.state.exemplars.values()
                 ]
-                self._fitted = (*key, Recognizer(samples, self.sight.background))
+                self._fitted = (*key, Recognizer(samples, self.sight.background, self._names()))
             return self._fitted[2]
+
+    def _names(self) -> dict[str, NDArray[np.float32]]:
+        """What the labels are called, as the embedder reads it, by label id."""
+        labels = list(self.memory.state.labels.values())
+        if not labels:
+            return {}
+        vectors = self.sight.words([x.name for x in labels])
+        return {x.id: v for x, v in zip(labels, vectors, strict=True)}
 
     def recognise(self, photo: Photo, among: Collection[str] | None = None) -> Recognition:
         """What ``photo`` is by memory; ``among`` limits it to these label ids."""

@@ -1,105 +1,84 @@
 """Recognising what was shown: from one picture on, with evidence, and honest about the unknown.
 
 Knows nothing of pictures, models or disk: numpy and scipy only, vectors in, a ranking out. It is
-a pure function of the *set* of exemplars; their order does not matter.
+a pure function of the *set* of exemplars; their order does not matter, and what was added and
+removed leaves no trace.
 
-The model is the background's (:mod:`tools.background`). In the basis that makes W the identity
-and B diagonal (ψ), a label with n exemplars of mean ū predicts N(nψ/(nψ+1)·ū, 1 + ψ/(nψ+1)), and
-a thing never shown predicts N(0, 1 + ψ). The log ratio of the two is the label's score s_k
-(Ioffe, ECCV 2006, eq. 5); s = log mean_k exp s_k is the score of *known*, so that more labels do
-not make an accident likelier.
+A picture is judged in its own domain (:class:`tools.background.Background`), where every label has
+a log-likelihood ratio s_k over *never shown* (:mod:`tools.likelihood`). The largest says whether
+the picture is known: P = σ(scale·s + bias + crowding·log K), calibrated on things that were not
+taught but are of the same kind. Between labels, the softmax of contrast·s_k decides, where names
+speak too; how sharply is refitted by leave-one-out from fifty exemplars on.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy.special import log_softmax, softmax
 
 from tools.background import Array, Background
+from tools.likelihood import Design, Head, Scores, Taught
+from tools.ranking import Decision, Evidence, LeftOut, Ranking, Sample, Scored
 
-__all__ = ["Decision", "Evidence", "Ranking", "Recognizer", "Sample", "Scored"]
+__all__ = [
+    "Decision",
+    "Evidence",
+    "LeftOut",
+    "Ranking",
+    "Recognizer",
+    "Sample",
+    "Scored",
+]
 
-Decision = Literal["known", "ambiguous", "unknown"]
 _AMBIGUOUS = 0.7  # the best label must hold this share of the probability of the best two
 _NEAR_COPY = 0.9  # cosine from which a negative exemplar speaks for a picture
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One exemplar: its id, its label's, its unit vector (d,), and whether it is a negative."""
-
-    id: str
-    label_id: str
-    vector: NDArray[np.floating]
-    positive: bool = True
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A label with its probability in [0, 1] (of this label against all others and *unknown*)."""
-
-    label_id: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """An exemplar with its similarity to the query, a cosine in the deciding metric, [-1, 1]."""
-
-    sample_id: str
-    label_id: str
-    similarity: float
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What a query is: labels by falling probability, *unknown* beside them, and why."""
-
-    labels: tuple[Scored, ...]
-    decision: Decision
-    unknown: float
-    """P(none of the labels), in [0, 1]."""
-    threshold: float
-    """``unknown`` above this means the decision *unknown*."""
-    evidence: tuple[Evidence, ...]
-    """The nearest exemplars of the best label (of the best two when ambiguous), best first."""
-
-    @property
-    def best(self) -> Scored | None:
-        """The likeliest label, whatever the decision; None when nothing is taught."""
-        return self.labels[0] if self.labels else None
+_SHARPNESS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+_TESTED = 200  # exemplars at most on which weights are fitted: enough for one number
 
 
 class Recognizer:
-    """Fitted to a set of samples at construction: O(N·d²) once, then O(K·d + N·d) a query."""
+    """Fitted to a set of samples, when first asked in a domain: O(N·d² + d³).
 
-    def __init__(self, samples: Sequence[Sample], background: Background) -> None:
-        """Raises ``ValueError`` for vectors of another dimension, zero, or not finite."""
-        self._background = background
-        self._psi, self._basis = background.basis
-        ordered = sorted(samples, key=lambda s: (s.label_id, s.id))
-        self._positives = [s for s in ordered if s.positive]
-        self._negatives = [s for s in ordered if not s.positive]
-        self._shown = self._project([s.vector for s in self._positives])
-        self._refused = self._metric(self._project([s.vector for s in self._negatives]))
-        self._shown_metric = self._metric(self._shown)
-        names = sorted({s.label_id for s in self._positives})
-        self._labels = names
-        number = {name: i for i, name in enumerate(names)}
-        self._owner = np.array([number[s.label_id] for s in self._positives], dtype=int)
-        counts = np.bincount(self._owner, minlength=len(names)).astype(float)
-        sums = np.zeros((len(names), background.dimension))
-        np.add.at(sums, self._owner, self._shown)
-        self._means, self._spread = self._predictive(sums, counts)
-        self._log_spread = np.log(self._spread).sum(axis=1)
+    A question then costs O(K·d + d²) and the exemplars of the best labels.
+    """
+
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        background: Background,
+        names: Mapping[str, NDArray[np.floating]] | None = None,
+        design: Design | None = None,
+    ) -> None:
+        """``names``: unit text vectors (d,) by label id, of the embedder's text tower.
+
+        Raises ``ValueError`` for vectors of another dimension, zero, or not finite.
+        """
+        self._background, self._names = background, names
+        self._design = design or Design()
+        checked = [replace(s, vector=self._unit(s.vector)) for s in samples]
+        self._samples = {s.id: s for s in checked}
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that can be recognised."""
+        """The labels that can be recognised, in the order of :meth:`posteriors`."""
         return tuple(self._labels)
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The set of exemplars."""
+        return tuple(self._samples.values())
+
+    def add(self, sample: Sample) -> "Recognizer":
+        """The recognizer of this set and one more; one of the same id is replaced."""
+        sample = replace(sample, vector=self._unit(sample.vector))
+        return self._of({**self._samples, sample.id: sample})
+
+    def remove(self, sample_id: str) -> "Recognizer":
+        """The recognizer of this set without one."""
+        return self._of({k: s for k, s in self._samples.items() if k != sample_id})
 
     def recognise(
         self,
@@ -109,109 +88,230 @@ class Recognizer:
         evidence: int = 3,
     ) -> Ranking:
         """Rank the labels (only those in ``among``, if given) for a unit vector (d,)."""
-        query = self._project([vector])[0]
-        scores = self.scores(query)
+        query = self._checked([vector])
+        where = int(self._domains(query)[0])
         keep = [i for i, x in enumerate(self._labels) if among is None or x in among]
-        vetoed = self._vetoed(query)
-        usable = [i for i in keep if self._labels[i] not in vetoed]
-        threshold = 1.0 - self._background.threshold
+        if not keep:
+            return self._nothing(where, keep)
+        head = self._head(where)
+        u = head.project(query)
+        vetoed = self._vetoed(head, u[0])
+        usable = [i for i in keep if i not in vetoed]
         if not usable:
-            zero = tuple(Scored(self._labels[i], 0.0) for i in keep)
-            return Ranking(zero, "unknown", 1.0, threshold, ())
-        s = scores[usable]
-        known = self._known(float(logsumexp(s) - np.log(len(usable))))
-        # The calibrated scale serves between labels too: same ratio, same temperature.
-        share = np.exp(self._background.scale * (s - s.max()))
-        share /= share.sum()
+            return self._nothing(where, keep)
+        ranking = self._ranked(where, head.scores(u), keep, usable)
+        near = {i: head.nearness(u[0], i) for i in self._cited(ranking)}
+        return replace(ranking, evidence=self._evidence(near, evidence))
+
+    def posteriors(self, vectors: NDArray[np.floating]) -> Array:
+        """(m, d) unit vectors → (m, K) probabilities among the labels, rows of sum 1."""
+        queries = self._checked(list(vectors))
+        where = self._domains(queries)
+        result = np.zeros((len(queries), len(self._labels)))
+        for domain in np.unique(where):
+            rows = np.flatnonzero(where == domain)
+            head = self._head(int(domain))
+            scores = head.scores(head.project(queries[rows]))
+            result[rows] = softmax(self._logits(int(domain), scores), axis=1)
+        return result
+
+    def leave_one_out(self) -> tuple[LeftOut, ...]:
+        """What each exemplar would be, had it not been taught; of labels with two or more."""
+        counts = np.bincount(self._taught.owner, minlength=len(self._labels))
+        several = counts[self._taught.owner] > 1
+        results = []
+        everything = list(range(len(self._labels)))
+        for domain in np.unique(self._where[several]) if several.any() else ():
+            where = int(domain)
+            rows = np.flatnonzero(several & (self._where == where))
+            head = self._head(where)
+            scores = head.without(rows)
+            vectors = head.project(self._taught.vectors[rows])
+            for i, row in enumerate(rows):
+                one = Scores(scores.plain[i : i + 1], scores.named[i : i + 1])
+                ranking = self._ranked(where, one, everything, everything)
+                near = {k: head.nearness(vectors[i], k) for k in self._cited(ranking)}
+                sample = self._positives[row]
+                cited = self._evidence(near, 3, without=sample.id)
+                left = LeftOut(sample.id, sample.label_id, replace(ranking, evidence=cited))
+                results.append((int(row), left))
+        return tuple(left for _, left in sorted(results, key=lambda x: x[0]))
+
+    def similarity(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+        """Cosine of two vectors (d,) in the metric of the first one's domain, in [-1, 1]."""
+        pair = self._checked([a, b])
+        alone = self if self._labels else Recognizer([Sample("a", "a", a)], self._background)
+        head = alone._head(int(self._domains(pair)[0]))
+        x, y = head.metric(head.project(pair))
+        return float(np.clip(x @ y, -1.0, 1.0))
+
+    def same_thing(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+        """P(two pictures show the same thing): one of them taught, the other asked about."""
+        alone = Recognizer([Sample("a", "a", a)], self._background, design=self._design)
+        return 1.0 - alone.recognise(b).unknown
+
+    def ratios(self, vectors: NDArray[np.floating]) -> Array:
+        """(m, d) → (m, K) log-likelihood ratios of the labels over *never shown*, without names."""
+        queries = self._checked(list(vectors))
+        where = self._domains(queries)
+        result = np.zeros((len(queries), len(self._labels)))
+        for domain in np.unique(where):
+            head, rows = self._head(int(domain)), np.flatnonzero(where == domain)
+            result[rows] = head.scores(head.project(queries[rows])).plain
+        return result
+
+    def _of(self, samples: dict[str, Sample]) -> "Recognizer":
+        other = Recognizer((), self._background, self._names, self._design)
+        other._samples = samples
+        return other
+
+    @cached_property
+    def _positives(self) -> list[Sample]:
+        mine = (s for s in self._samples.values() if s.positive)
+        return sorted(mine, key=lambda s: (s.label_id, s.id))
+
+    @cached_property
+    def _negatives(self) -> list[Sample]:
+        mine = (s for s in self._samples.values() if not s.positive)
+        return sorted(mine, key=lambda s: (s.label_id, s.id))
+
+    @cached_property
+    def _labels(self) -> list[str]:
+        return sorted({s.label_id for s in self._positives})
+
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self._labels)}
+
+    @cached_property
+    def _taught(self) -> Taught:
+        owner = np.array([self._number[s.label_id] for s in self._positives], np.intp)
+        texts = None
+        if self._names is not None and self._labels:
+            texts = self._checked([self._names[x] for x in self._labels])
+        return Taught(self._stacked([s.vector for s in self._positives]), owner, texts)
+
+    @cached_property
+    def _where(self) -> NDArray[np.intp]:
+        """The domain of each positive exemplar."""
+        return self._domains(self._taught.vectors)
+
+    @cached_property
+    def _heads(self) -> dict[int, Head]:
+        return {}
+
+    @cached_property
+    def _refused(self) -> NDArray[np.floating]:
+        return self._stacked([s.vector for s in self._negatives])
+
+    def _head(self, domain: int) -> Head:
+        if domain not in self._heads:
+            here = self._where == domain
+            self._heads[domain] = Head(
+                self._background.domains[domain],
+                self._taught,
+                here,
+                self._background.prior,
+                self._design,
+            )
+        return self._heads[domain]
+
+    def _domains(self, vectors: NDArray[np.floating]) -> NDArray[np.intp]:
+        if not self._design.domains:
+            return np.zeros(len(vectors), np.intp)
+        return self._background.domain_of(vectors)
+
+    @cached_property
+    def _sharpness(self) -> float:
+        """Factor on the logits between labels, by leave-one-out log-loss; 1 below 50 exemplars."""
+        several = np.flatnonzero(np.bincount(self._taught.owner)[self._taught.owner] > 1)
+        rows = several[:: max(1, -(-len(several) // _TESTED))]
+        if len(several) < 50 or len(self._labels) < 2 or not self._design.temperature:
+            return 1.0
+        losses = np.zeros(len(_SHARPNESS))
+        for domain in np.unique(self._where[rows]):
+            mine = rows[self._where[rows] == domain]
+            logits = self._logits(int(domain), self._head(int(domain)).without(mine), 1.0)
+            at, own = np.arange(len(mine)), self._taught.owner[mine]
+            losses -= [float(log_softmax(t * logits, axis=1)[at, own].sum()) for t in _SHARPNESS]
+        losses += 20.0 * np.log(_SHARPNESS) ** 2  # a pull towards 1
+        return _SHARPNESS[int(np.argmin(losses))]
+
+    def _logits(self, domain: int, scores: Scores, sharpness: float | None = None) -> Array:
+        """(m, K) logits between the labels."""
+        factor = self._sharpness if sharpness is None else sharpness
+        return np.asarray(factor * self._background.domains[domain].contrast * scores.named)
+
+    def _ranked(self, where: int, scores: Scores, keep: list[int], usable: list[int]) -> Ranking:
+        """The ranking for one query (rows of one), without evidence."""
+        domain = self._background.domains[where]
+        z = domain.scale * float(scores.plain[0, usable].max()) + domain.bias
+        z += domain.crowding * float(np.log(len(usable)))
+        known = 1.0 / (1.0 + float(np.exp(-np.clip(z, -60, 60))))
+        share = softmax(self._logits(where, scores)[0, usable])
         order = sorted(range(len(usable)), key=lambda j: (-share[j], self._labels[usable[j]]))
         ranked = [Scored(self._labels[usable[j]], known * float(share[j])) for j in order]
         ranked += [Scored(self._labels[i], 0.0) for i in keep if i not in usable]
         decision: Decision = "known"
-        if known < self._background.threshold:
+        if known < domain.threshold:
             decision = "unknown"
         elif len(order) > 1:
             first, second = share[order[0]], share[order[1]]
             if first < _AMBIGUOUS * (first + second):
                 decision = "ambiguous"
-        cited = {x.label_id for x in ranked[: 2 if decision == "ambiguous" else 1]}
-        return Ranking(
-            tuple(ranked), decision, 1.0 - known, threshold, self._evidence(query, cited, evidence)
-        )
+        return Ranking(tuple(ranked), decision, 1.0 - known, 1.0 - domain.threshold, ())
 
-    def similarity(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-        """Cosine of two vectors (d,) in the deciding metric, in [-1, 1]."""
-        x, y = self._metric(self._project([a, b]))
-        return float(np.clip(x @ y, -1.0, 1.0))
+    def _nothing(self, where: int, keep: list[int]) -> Ranking:
+        zero = tuple(Scored(self._labels[i], 0.0) for i in keep)
+        threshold = 1.0 - self._background.domains[where].threshold
+        return Ranking(zero, "unknown", 1.0, threshold, ())
 
-    def same_thing(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-        """P(two pictures show the same thing): one of them taught, the other asked about."""
-        alone = Recognizer([Sample("a", "a", a)], self._background)
-        return 1.0 - alone.recognise(b).unknown
-
-    def known_score(self, vector: NDArray[np.floating]) -> float:
-        """s, the uncalibrated score of *known*, for a unit vector (d,); needs one label."""
-        scores = self.scores(self._project([vector])[0])
-        return float(logsumexp(scores) - np.log(len(scores)))
-
-    def scores(self, query: Array) -> Array:
-        """(K,) log-likelihood ratios of the labels over *never shown*, for a projected query."""
-        psi = 1.0 + self._psi
-        never = -0.5 * (np.sum(query**2 / psi) + np.sum(np.log(psi)))
-        distance = np.sum((query - self._means) ** 2 / self._spread, axis=1)
-        return np.asarray(-0.5 * (distance + self._log_spread) - never)
-
-    def _predictive(self, sums: Array, counts: Array) -> tuple[Array, Array]:
-        n = counts[:, None]
-        shrink = self._psi / (n * self._psi + 1.0)  # ψ/(nψ+1)
-        return shrink * sums, 1.0 + shrink
-
-    def _known(self, score: float) -> float:
-        z = self._background.scale * score + self._background.bias
-        return 1.0 / (1.0 + float(np.exp(-np.clip(z, -60, 60))))
-
-    def _project(self, vectors: Sequence[NDArray[np.floating]]) -> Array:
-        d = self._background.dimension
-        if not vectors:
-            return np.zeros((0, d))
-        x = np.stack([np.asarray(v, dtype=np.float64) for v in vectors])
-        if x.shape[1:] != (d,):
-            raise ValueError(f"vectors have shape {x.shape[1:]}, the embedder makes ({d},)")
-        if not np.isfinite(x).all() or not np.linalg.norm(x, axis=1).all():
-            raise ValueError("a vector is zero or not finite")
-        return np.asarray((self._background.centred(x) - self._background.centre) @ self._basis)
-
-    def _metric(self, projected: Array) -> Array:
-        """Unit vectors in which directions that say nothing about the thing count little."""
-        weighted = projected * np.sqrt(self._psi / (1.0 + self._psi))
-        norm = np.linalg.norm(weighted, axis=1, keepdims=True)
-        return np.asarray(weighted / np.maximum(norm, 1e-12))
-
-    def _vetoed(self, query: Array) -> set[str]:
+    def _vetoed(self, head: Head, u: Array) -> set[int]:
         """Labels with a negative that is nearly this picture, and nearer than any exemplar."""
+        vetoed: set[int] = set()
         if not self._negatives:
-            return set()
-        q = self._metric(query[None])[0]
-        against, towards = self._refused @ q, self._shown_metric @ q
-        vetoed = set()
+            return vetoed
+        against = head.metric(head.project(self._refused)) @ head.metric(u)
         for sample, near in zip(self._negatives, against, strict=True):
-            mine = [
-                t
-                for s, t in zip(self._positives, towards, strict=True)
-                if s.label_id == sample.label_id
-            ]
-            if near >= _NEAR_COPY and near > max(mine, default=-1.0):
-                vetoed.add(sample.label_id)
+            label = self._number.get(sample.label_id)
+            if label is None or near < _NEAR_COPY:
+                continue
+            if near > float(head.nearness(u, label).max()):
+                vetoed.add(label)
         return vetoed
 
-    def _evidence(self, query: Array, labels: set[str], count: int) -> tuple[Evidence, ...]:
-        near = self._shown_metric @ self._metric(query[None])[0]
-        mine = [i for i, s in enumerate(self._positives) if s.label_id in labels]
-        mine.sort(key=lambda i: (-near[i], self._positives[i].id))
+    def _cited(self, ranking: Ranking) -> list[int]:
+        cited = ranking.labels[: 2 if ranking.decision == "ambiguous" else 1]
+        return [self._number[x.label_id] for x in cited]
+
+    def _evidence(
+        self, near: Mapping[int, Array], count: int, without: str = ""
+    ) -> tuple[Evidence, ...]:
+        starts = np.searchsorted(self._taught.owner, np.arange(len(self._labels)))
+        rows = [
+            (-float(cosine), self._positives[int(starts[k]) + j])
+            for k, cosines in near.items()
+            for j, cosine in enumerate(cosines)
+        ]
+        rows = [(c, s) for c, s in rows if s.id != without]
+        rows.sort(key=lambda row: (row[0], row[1].id))
         return tuple(
-            Evidence(
-                self._positives[i].id,
-                self._positives[i].label_id,
-                float(np.clip(near[i], -1.0, 1.0)),
-            )
-            for i in mine[:count]
+            Evidence(s.id, s.label_id, float(np.clip(-c, -1.0, 1.0))) for c, s in rows[:count]
         )
+
+    def _checked(self, vectors: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+        """(n, d) of unit vectors; raises ``ValueError`` for what is none."""
+        return self._stacked([self._unit(v) for v in vectors])
+
+    def _stacked(self, units: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+        return np.stack(units) if len(units) else np.zeros((0, self._background.dimension))
+
+    def _unit(self, vector: NDArray[np.floating]) -> NDArray[np.floating]:
+        x = np.asarray(vector, np.float64)
+        d = self._background.dimension
+        if x.shape != (d,):
+            raise ValueError(f"a vector has shape {x.shape}, the embedder makes ({d},)")
+        norm = float(np.sqrt(x @ x))
+        if not np.isfinite(norm) or norm == 0.0:
+            raise ValueError("a vector is zero or not finite")
+        return x / norm

@@ -18,10 +18,11 @@ from tools.images import Photo
 from tools.models.roles import Answerer, Captioner, Embedder
 from tools.vocabulary import Vocabulary, shipped_vocabulary
 
-__all__ = ["Sight", "SightModels", "softmax"]
+__all__ = ["TEMPLATES", "Sight", "SightModels", "softmax"]
 
 log = logging.getLogger(__name__)
-_TEMPLATES = ("{}", "a picture of {}")
+TEMPLATES = ("{}", "a picture of {}")
+"""What is said of a name; its prototype is the mean over them."""
 _CAPTIONS = 6  # beams; on drawings of an unseen style the right name is in 60 % of such sets
 _CACHED = 4_096  # vectors: 4 MB at d = 256
 
@@ -120,9 +121,9 @@ class Sight:
             known = {n: self._words[n] for n in names if n in self._words}
         new = [n for n in dict.fromkeys(names) if n not in known]
         if new:
-            prompts = [t.format(n) for n in new for t in _TEMPLATES]
+            prompts = [t.format(n) for n in new for t in TEMPLATES]
             made = self.embedder.embed_texts(prompts)
-            mean = made.reshape(len(new), len(_TEMPLATES), -1).mean(axis=1)
+            mean = made.reshape(len(new), len(TEMPLATES), -1).mean(axis=1)
             mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
             known.update(zip(new, mean, strict=True))
             with self._lock:

@@ -22,7 +22,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "W of the background, not adapted": {"design": Design(adapt=np.inf)},
     "no kernel density": {"design": Design(kernel=0.0)},
-    "not recentred on what is taught": {"design": Design(recentre=1e9)},
+    "every picture counts in full": {"design": Design(alike=0.0)},
     "names do not move the means": {"design": Design(prior=False)},
     "one domain": {"design": Design(domains=False)},
     "sharpness not fitted": {"design": Design(temperature=False)},

@@ -1,0 +1,296 @@
+"""How likely a picture is under each taught label, in one domain of an embedder.
+
+Numpy and scipy only; knows nothing of decisions, negatives or evidence. In the basis V that makes
+the within-class covariance W the identity and B diagonal (ψ), with u the projected vector of a
+picture and a label of n exemplars with sum s:
+
+- *one thing* (probabilistic LDA; Ioffe, ECCV 2006, eq. 5): u ~ N(μ, 1 + 1/λ) with λ = 1/ψ + m and
+  μ = m·s/(nλ); what was never shown has u ~ N(0, 1 + ψ), and scores are log ratios of the two. A
+  second picture tells less than the first: n of them count as m = n/(1 + (n − 1)·alike), without
+  which labels with many pictures would take those of labels with few.
+- *several things under one name* (front and back, many breeds): the mean of the ratios of the
+  label's exemplars taken one at a time, which is a kernel density.
+- a label's score is (1 − a) of the first and a of the second, a = (1 − 1/n)·kernel.
+
+W starts as the background's and follows what is taught (inverse-Wishart, ν = d): W = (νW₀ +
+S_W)/(ν + N − K). A name moves a label's prior mean to p and its variance to τ: λ = 1/τ + m and
+μ = (p/τ + m·s/n)/λ. How far names can be trusted is estimated from the exemplars themselves
+(empirical Bayes): τ = σ_k·R with R what names leave open in the background, and σ_k from
+‖s/n − p‖², pooled over the labels; a name that means nothing ("zorb", "Rex") then says nothing.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from tools.background import Array, Domain, Prior
+
+__all__ = ["Design", "Head", "Scores", "Taught"]
+
+_LABELS = 10.0  # what the background says of names counts as much as so many labels
+_SHARP = 0.5  # names are worth more than the variance they leave, which counts d directions as one
+_ALL = 4_096  # exemplars up to which every label's density is computed
+_FINALISTS = 8  # labels whose densities are computed beyond that
+
+
+@dataclass(frozen=True)
+class Design:
+    """The parts of the model that can be switched off, to measure what each is worth."""
+
+    adapt: float = 1.0
+    """ν in units of d: how many pictures the background's W counts for; ``inf`` keeps it."""
+    kernel: float = 0.5
+    """Weight of the kernel density for a label with many exemplars, in [0, 1]."""
+    alike: float = 0.4
+    """How much of a second picture the first one has already told, in [0, 1]."""
+    prior: bool = True
+    """Whether names move the prior means."""
+    domains: bool = True
+    """Whether a picture is judged by the statistics of its own domain, or by the first."""
+    temperature: bool = True
+    """Whether the sharpness between labels is fitted to what is taught."""
+
+
+class Taught(NamedTuple):
+    """Positive exemplars, sorted by label: raw unit vectors (N, d), ``owner`` (N,) in 0..K-1, and
+    unit text vectors of the K names, or None."""
+
+    vectors: NDArray[np.floating]
+    owner: NDArray[np.intp]
+    texts: NDArray[np.floating] | None
+
+
+class Scores(NamedTuple):
+    """Log-likelihood ratios (m, K) over *never shown*: by pictures alone, and with the names."""
+
+    plain: Array
+    named: Array
+
+
+class _Gaussians:
+    """K diagonal Gaussians N(μ_k, S_k) with what their densities need; μ and S are (K, d)."""
+
+    def __init__(self, mean: Array, spread: Array) -> None:
+        self.precision = 1.0 / spread
+        self.pull = mean * self.precision
+        self.constant = (mean * self.pull).sum(axis=1) + np.log(spread).sum(axis=1)
+
+    def log(self, u: Array) -> Array:
+        """(m, d) → (m, K) log densities less the common d/2·log 2π."""
+        distance = u**2 @ self.precision.T - 2.0 * (u @ self.pull.T) + self.constant
+        return np.asarray(-0.5 * distance)
+
+    def loosened(self, u: Array, r: Array, gamma: Array) -> Array:
+        """:meth:`log` when the noise of row i has γ_i·r_i·r_iᵀ less (Sherman–Morrison)."""
+        along = (r * u) @ self.precision.T - r @ self.pull.T
+        size = np.minimum(gamma[:, None] * (r**2 @ self.precision.T), 0.99)
+        less = gamma[:, None] * along**2 / (1.0 - size) + np.log1p(-size)
+        return np.asarray(self.log(u) - 0.5 * less)
+
+
+class Head:
+    """The labels' likelihoods in one domain, fitted at construction: O(N·d² + d³)."""
+
+    def __init__(
+        self,
+        domain: Domain,
+        taught: Taught,
+        here: NDArray[np.bool_],
+        prior: Prior | None,
+        design: Design,
+    ) -> None:
+        """``here`` (N,): the exemplars that belong to this domain; W follows only those."""
+        self.domain = domain
+        owner, d = taught.owner, taught.vectors.shape[1]
+        self._owner = owner
+        self._n = np.bincount(owner).astype(float)[:, None]
+        centred = domain.centred(taught.vectors)
+        within, gamma, residual = _adapted(domain, centred, owner, here, design.adapt * d)
+        psi, basis = eigh(domain.between, within)
+        self.psi, self._basis = np.maximum(psi, 1e-9), np.asarray(basis)
+        self._u = np.asarray(centred @ self._basis, np.float32)
+        self._residual = residual @ self._basis if len(residual) else residual
+        self._gamma = gamma
+        self._sums = _sums(self._u, owner)
+        self._starts = np.searchsorted(owner, np.arange(len(self._n) + 1))
+        self._kernel, self._alike = design.kernel, design.alike
+        self._share = design.kernel * (1.0 - 1.0 / self._n[:, 0])
+        self._never = _Gaussians(np.zeros((1, d)), (1.0 + self.psi)[None])
+        self._plain = self._predictive(self._sums, self._n, None)
+        self._names: tuple[Array, Array] | None = None
+        if prior is not None and taught.texts is not None and design.prior and domain.gain > 0:
+            self._names = self._believed(prior, taught.texts)
+        self._named = self._predictive(self._sums, self._n, self._names)
+        self._alone = self.psi / (1.0 + self.psi)  # of one exemplar: μ = alone·u, S = 1 + alone
+        metric = self._u * np.sqrt(self._alone)
+        self._norm = np.maximum(np.linalg.norm(metric, axis=1), 1e-12)
+        pull_alone = self._alone**2 / (1.0 + self._alone)
+        self._alone_constant = self._u**2 @ pull_alone + np.log1p(self._alone).sum()
+
+    def project(self, vectors: NDArray[np.floating]) -> Array:
+        """(m, d) unit vectors → (m, d) u."""
+        return np.asarray(self.domain.centred(vectors) @ self._basis)
+
+    def metric(self, u: Array) -> Array:
+        """(m, d) u → unit vectors in which directions that tell little of the thing count little"""
+        weighted = u * np.sqrt(self._alone)
+        norm = np.linalg.norm(weighted, axis=-1, keepdims=True)
+        return np.asarray(weighted / np.maximum(norm, 1e-12))
+
+    def nearness(self, u: Array, label: int) -> Array:
+        """Cosines in the metric, (n_k,), of one query (d,) with the exemplars of a label."""
+        rows = slice(self._starts[label], self._starts[label + 1])
+        query = self.metric(u) * np.sqrt(self._alone)
+        return np.asarray((self._u[rows] @ query) / self._norm[rows])
+
+    def scores(self, u: Array) -> Scores:
+        """Of queries (m, d)."""
+        never = self._never.log(u)
+        plain = self._plain.log(u) - never
+        named = plain if self._names is None else self._named.log(u) - never
+        return self._with_kernel(u, plain, named, never[:, 0])
+
+    def without(self, rows: NDArray[np.intp]) -> Scores:
+        """Of the exemplars ``rows`` (m,), each as if it had not been taught (leave-one-out).
+
+        Closed form: the own label loses the exemplar exactly; W loses its residual by a rank-one
+        update; what is left in the basis and in the trust in names is of order 1/(ν + N). Rows
+        must be of labels with two exemplars or more.
+        """
+        u, r, gamma = np.asarray(self._u[rows], float), self._residual[rows], self._gamma[rows]
+        own = self._owner[rows]
+        sums, n = self._sums[own] - u, self._n[own] - 1.0
+        never = self._never.loosened(u, r, gamma)
+        results = []
+        for head, names in ((self._plain, None), (self._named, self._names)):
+            logs = head.loosened(u, r, gamma)
+            mine = None if names is None else (names[0][own], names[1][own])
+            for i, k in enumerate(own):
+                picked = None if mine is None else (mine[0][i : i + 1], mine[1][i : i + 1])
+                left = self._predictive(sums[i : i + 1], n[i : i + 1], picked)
+                row = slice(i, i + 1)
+                logs[i, k] = left.loosened(u[row], r[row], gamma[row])[0, 0]
+            results.append(logs - never)
+        return self._with_kernel(u, results[0], results[1], never[:, 0], rows)
+
+    def _predictive(self, sums: Array, n: Array, names: tuple[Array, Array] | None) -> _Gaussians:
+        worth = n / (1.0 + (n - 1.0) * self._alike)
+        expected, tau = (0.0, self.psi) if names is None else names
+        precision = 1.0 / tau + worth
+        mean = (expected / tau + sums * (worth / n)) / precision
+        return _Gaussians(mean, np.broadcast_to(1.0 + 1.0 / precision, mean.shape))
+
+    def _believed(self, prior: Prior, texts: NDArray[np.floating]) -> tuple[Array, Array]:
+        """(p, τ), both (K, d): what the names say of the means, and how surely."""
+        expected = self.domain.gain * prior.directions(texts) @ self._basis
+        usual = np.einsum("ij,ij->j", self._basis, self.domain.residual @ self._basis)
+        gap = ((self._sums / self._n - expected) ** 2).sum(axis=1) - len(usual) / self._n[:, 0]
+        seen = np.maximum(gap / usual.sum(), 0.0)
+        pooled = (_LABELS * _SHARP + seen.sum()) / (_LABELS + len(seen))
+        sigma = np.maximum((4.0 * pooled + seen) / 5.0, 0.2)[:, None]
+        tau = np.minimum(sigma * usual, self.psi)
+        left = tau.sum(axis=1, keepdims=True) / self.psi.sum()
+        return expected * np.minimum(2.0 * (1.0 - left), 1.0), tau
+
+    def _with_kernel(
+        self,
+        u: Array,
+        plain: Array,
+        named: Array,
+        never: Array,
+        left: NDArray[np.intp] | None = None,
+    ) -> Scores:
+        """Add the kernel density; of many exemplars, only for labels still in the running."""
+        if not self._share.any():
+            return Scores(plain, named)
+        if len(self._u) <= _ALL:
+            everything = np.arange(len(self._n))
+            return self._mixed(u, plain, named, never, everything, left)
+        results = []
+        for i in range(len(u)):
+            row = slice(i, i + 1)
+            near = _finalists(plain[i], named[i])
+            gone = None if left is None else left[row]
+            mixed = self._mixed(u[row], plain[row], named[row], never[row], near, gone)
+            for after, before in zip(mixed, (plain[row], named[row]), strict=True):
+                # The others are lowered as much as any of these, so that none overtakes them.
+                far = np.setdiff1d(np.arange(len(self._n)), near)
+                after[:, far] += min(0.0, float((after[:, near] - before[:, near]).min()))
+            results.append(mixed)
+        return Scores(*(np.concatenate(x) for x in zip(*results, strict=True)))
+
+    def _mixed(
+        self,
+        u: Array,
+        plain: Array,
+        named: Array,
+        never: Array,
+        labels: NDArray[np.intp],
+        left: NDArray[np.intp] | None,
+    ) -> Scores:
+        """The scores with the densities of ``labels`` (sorted) mixed in; ``left``: see without."""
+        count = self._starts[labels + 1] - self._starts[labels]
+        rows = np.concatenate([np.arange(self._starts[k], self._starts[k + 1]) for k in labels])
+        starts = np.r_[0, np.cumsum(count)[:-1]]
+        spread = 1.0 + self._alone
+        known = self._u[rows]
+        query = np.asarray(u * (self._alone / spread), np.float32)
+        ratio = np.asarray(query @ known.T, np.float64) - 0.5 * self._alone_constant[rows]
+        ratio += ((u**2 @ (1.0 / spread)) * -0.5 - never)[:, None]
+        many = np.broadcast_to(count.astype(float), (len(u), len(labels))).copy()
+        if left is not None:
+            r, gamma = self._residual[left], self._gamma[left, None]
+            along = (r * u / spread).sum(axis=1, keepdims=True)
+            along = along - (r * (self._alone / spread)) @ known.T
+            size = np.minimum(gamma * (r**2 @ (1.0 / spread))[:, None], 0.99)
+            ratio -= 0.5 * (gamma * along**2 / (1.0 - size) + np.log1p(-size))
+            own = np.equal(labels[None], self._owner[left, None])
+            many -= own
+            ratio[np.equal(rows[None], left[:, None])] = -np.inf
+        top = np.maximum.reduceat(ratio, starts, axis=1)
+        bare = np.exp(ratio - np.repeat(top, count, axis=1))
+        density = top + np.log(np.add.reduceat(bare, starts, axis=1) / many)
+        share = self._kernel * (1.0 - 1.0 / many)
+        results = []
+        for scores in (plain, named):
+            after = scores.copy()
+            after[:, labels] += share * (density - scores[:, labels])
+            results.append(after)
+        return Scores(*results)
+
+
+def _finalists(plain: Array, named: Array) -> NDArray[np.intp]:
+    if len(plain) <= _FINALISTS:
+        return np.arange(len(plain))
+    best = [np.argpartition(-s, _FINALISTS)[:_FINALISTS] for s in (plain, named)]
+    return np.unique(np.concatenate(best))
+
+
+def _sums(rows: NDArray[np.floating], owner: NDArray[np.intp]) -> Array:
+    """(K, d) sums of sorted rows (N, d) by owner."""
+    starts = np.searchsorted(owner, np.arange(owner[-1] + 1))
+    return np.asarray(np.add.reduceat(np.asarray(rows, np.float64), starts, axis=0))
+
+
+def _adapted(
+    domain: Domain, centred: Array, owner: NDArray[np.intp], here: NDArray[np.bool_], nu: float
+) -> tuple[Array, Array, Array]:
+    """(W, γ (N,), r (N, d)): W after the exemplars; γ·r·rᵀ is what W owes to each of them."""
+    count = np.bincount(owner[here], minlength=owner[-1] + 1)
+    labels = int((count > 0).sum())
+    degrees = int(here.sum()) - labels
+    residual = np.zeros_like(centred)
+    gamma = np.zeros(len(centred))
+    if degrees <= 0 or np.isinf(nu):
+        return domain.within, gamma, residual
+    sums = np.zeros((len(count), centred.shape[1]))
+    np.add.at(sums, owner[here], centred[here])
+    residual[here] = centred[here] - (sums / np.maximum(count, 1)[:, None])[owner[here]]
+    n = count[owner].astype(float)
+    several = here & (n > 1)
+    gamma[several] = n[several] / (n[several] - 1.0) / (nu + degrees - 1.0)
+    within = (nu * domain.within + residual.T @ residual) / (nu + degrees)
+    return within, gamma, residual
