@@ -27,6 +27,7 @@ from finetune.pocket.llava import (
     train_llava,
 )
 from finetune.pocket.llava_names import NamesSettings, naming_questions, teach_names
+from finetune.pocket.llava_unlock import LlavaUnlockSettings, train_llava_unlocked
 from finetune.pocket.pool import Pool, contrast
 from finetune.pocket.prompt import PATCHES, pack
 from finetune.pocket.recipe import Recipe, SettingsError
@@ -286,6 +287,13 @@ def test_blip_and_llava_learn(
     assert learnt and all(
         torch.equal(p, before[n if n in before else f"vision_model.{n}"]) for n, p in learnt.items()
     ), "the answerer's tower is the CLIP tower"
+    kept = {n: p.clone() for n, p in model.named_parameters()}
+    late = LlavaUnlockSettings(steps=4, batch=6, lr=4e-3)
+    assert train_llava_unlocked(model, own, gallery, photos, concepts, tmp_path, late)
+    for part in ("vision_tower", "multi_modal_projector", "language_model"):
+        mine = [n for n in kept if part in n]
+        assert any(not torch.equal(p, kept[n]) for n, p in model.named_parameters() if n in mine)
+    assert torch.load(tmp_path / "unlocked.pt", weights_only=True)["step"] == 4
     for n, p in tower.named_parameters():
         assert torch.equal(p, before[n]), f"{n}: the CLIP tower itself must not move"
 

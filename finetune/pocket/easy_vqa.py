@@ -49,6 +49,14 @@ class EasyVqa:
         mine = self._asked[self._train[row]]
         return [mine[i] for i in rng.permutation(len(mine))[:asked]]
 
+    def sample(
+        self, rng: np.random.Generator, count: int, asked: int
+    ) -> tuple[Tensor, list[list[Asked]]]:
+        """`count` training pictures with up to `asked` of their questions each."""
+        rows = rng.integers(0, len(self._train), count)
+        pictures = torch.stack([self.picture(self._train[i]) for i in rows])
+        return pictures, [self.ask(i, rng, asked) for i in rows]
+
     def held_out(self, count: int | None = None) -> tuple[Tensor, list[list[Asked]]]:
         """Pictures held out (the first `count`) with all their questions."""
         chosen = self._held_out[:count]

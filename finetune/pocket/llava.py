@@ -1,9 +1,10 @@
 """The pocket LLaVA: short answers, by the CLIP tower, a projector and a small Llama.
 
-The tower stays as it is, so tokens of scenes are computed once and asked about many times
-(`pool`). Several questions of one picture share its prefix in training: each sees the picture and
-itself only (a block mask with repeated positions), which is what it meets when asked alone. Only
-answer tokens are supervised. Knows nothing about how questions are made (`talk`).
+The tower stays as it is here (`llava_unlock` comes after), so tokens of scenes are computed once
+and asked about many times (`pool`). Several questions of one picture share its prefix in training:
+each sees the picture and itself only (a block mask with repeated positions), which is what it meets
+when asked alone. Only answer tokens are supervised. Knows nothing about how questions are made
+(`talk`).
 """
 
 from __future__ import annotations
@@ -129,13 +130,18 @@ def _tower_of(model: LlavaForConditionalGeneration) -> torch.nn.Module:
     return inner
 
 
-@torch.no_grad()
-def picture_tokens(model: LlavaForConditionalGeneration, pictures: Tensor) -> Tensor:
-    """What the projector takes, (N, PATCHES, 2 x width), of pictures (N, 3, 64, 64) in 0..1."""
-    pixels = ((pictures - MEAN) / STD).to(model.dtype)
-    out = model.model.vision_tower(pixel_values=pixels, output_hidden_states=True)
-    layers = list(model.config.vision_feature_layer)  # type: ignore[arg-type]
-    return torch.cat([out.hidden_states[layer] for layer in layers], dim=-1)
+def picture_tokens(
+    model: LlavaForConditionalGeneration, pictures: Tensor, *, learn: bool = False
+) -> Tensor:
+    """What the projector takes, (N, PATCHES, 2 x width), of pictures (N, 3, 64, 64) in 0..1.
+
+    `learn`: whether gradients reach the vision tower.
+    """
+    with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
+        pixels = ((pictures - MEAN) / STD).to(model.dtype)
+        out = model.model.vision_tower(pixel_values=pixels, output_hidden_states=True)
+        layers = list(model.config.vision_feature_layer)  # type: ignore[arg-type]
+        return torch.cat([out.hidden_states[layer] for layer in layers], dim=-1)
 
 
 def _states(model: LlavaForConditionalGeneration, packed: Packed, tokens: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from finetune.pocket import blip as blip_recipe
-from finetune.pocket import clip, clip_text, clip_unlock, llava_names
+from finetune.pocket import clip, clip_text, clip_unlock, llava_names, llava_unlock
 from finetune.pocket import llava as llava_recipe
 from finetune.pocket.drawings import MAIN_GROUPS, Gallery, load_gallery
 from finetune.pocket.easy_vqa import EasyVqa
@@ -118,6 +118,7 @@ class Recipe:
     blip: blip_recipe.BlipSettings
     llava_names: llava_names.NamesSettings
     llava: llava_recipe.LlavaSettings
+    llava_unlock: llava_unlock.LlavaUnlockSettings
 
     @classmethod
     def open(
@@ -126,7 +127,7 @@ class Recipe:
         """Read settings (the shipped ones if None); raises `SettingsError` on unknown keys."""
         path = settings or Path(__file__).with_name("settings.yaml")
         raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        sections = ("world", "teacher", "clip", "blip", "llava_names", "llava")
+        sections = ("world", "teacher", "clip", "blip", "llava_names", "llava", "llava_unlock")
         bad = [k for k in raw if k not in sections]
         both = raw.get("clip") or {}
         bad += [f"clip.{k}" for k in both if k not in ("vision", "text", "unlock")]
@@ -140,6 +141,9 @@ class Recipe:
             _build(blip_recipe.BlipSettings, raw.get("blip"), "blip", bad),
             _build(llava_names.NamesSettings, raw.get("llava_names"), "llava_names", bad),
             _build(llava_recipe.LlavaSettings, raw.get("llava"), "llava", bad),
+            _build(
+                llava_unlock.LlavaUnlockSettings, raw.get("llava_unlock"), "llava_unlock", bad
+            ),
         )  # fmt: skip
         if bad:
             raise SettingsError(f"{path}: nobody reads these keys: {', '.join(bad)}")
@@ -255,19 +259,24 @@ class Recipe:
         return done
 
     def _llava(self, minutes: float | None, resume: bool) -> bool:
-        easy = self.data / "easy_vqa"
+        folder, easy, start = self.run / "llava", self.data / "easy_vqa", time.monotonic()
         own = dressed(self.tokenizer, "llava", llava_recipe.LENGTH)
         model = llava_recipe.make_llava(self.tower(), own, self.llava)
-        folder = self.run / "llava"
         llava_names.teach_names(
             model, own, self.gallery, self.photos, self.concepts, folder, self.llava_names,
             resume=resume,
         )  # fmt: skip
+        shapes = EasyVqa(easy) if easy.exists() else None
+        held_out = held_out_questions(self.data, self.world, 300)
         done = llava_recipe.train_llava(
-            model, own, self.gallery, self.photos, self.concepts, folder, self.llava,
-            easy=EasyVqa(easy) if easy.exists() else None,
-            held_out=held_out_questions(self.data, self.world, 300),
-            minutes=minutes, resume=resume,
+            model, own, self.gallery, self.photos, self.concepts, folder, self.llava, easy=shapes,
+            held_out=held_out, minutes=minutes, resume=resume,
         )  # fmt: skip
+        if done:
+            left = None if minutes is None else minutes - (time.monotonic() - start) / 60
+            done = llava_unlock.train_llava_unlocked(
+                model, own, self.gallery, self.photos, self.concepts, folder, self.llava_unlock,
+                easy=shapes, held_out=held_out, minutes=left, resume=resume,
+            )  # fmt: skip
         llava_recipe.save_llava(model, self.tokenizer, self.out / "llava")
         return done
