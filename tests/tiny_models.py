@@ -20,12 +20,15 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw
 from transformers import (
+    BitImageProcessorPil,
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
     CLIPProcessor,
     CLIPTokenizer,
     CLIPVisionConfig,
+    Dinov2Config,
+    Dinov2Model,
     GemmaConfig,
     GemmaTokenizer,
     GPT2Tokenizer,
@@ -125,6 +128,12 @@ def _clip() -> tuple[Any, Any]:
         size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
     )
     return CLIPModel(config), CLIPProcessor(images, tokenizer)
+
+
+def _dinov2() -> tuple[Any, Any]:
+    config = Dinov2Config(**VISION)
+    images = BitImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return Dinov2Model(config), images
 
 
 def _gemma_tokenizer(**keywords: Any) -> GemmaTokenizer:
@@ -249,6 +258,7 @@ def _paligemma() -> tuple[Any, Any]:
 
 BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "clip": _clip,
+    "dinov2": _dinov2,
     "siglip": _siglip,
     "siglip2": _siglip2,
     "blip": blip,

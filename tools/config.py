@@ -32,6 +32,13 @@ class ModelChoice:
     gigabytes: float = 0.0
     quantize: bool = False
 
+    @property
+    def parts(self) -> tuple["ModelChoice", ...]:
+        """The model itself, or the two that a ``+`` joins: one that reads, one that only sees."""
+        if "+" not in self.source or Path(self.source).expanduser().exists():
+            return (self,)
+        return tuple(replace(self, source=part.strip()) for part in self.source.split("+", 1))
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -86,7 +93,9 @@ class Config(BaseSettings):
         description="Which models run: pocket, small, full, or auto (the best one that is here).",
     )
     embedder: str | None = Field(
-        default=None, description="Hub id or folder that replaces the profile's embedder."
+        default=None,
+        description="Hub id or folder that replaces the profile's embedder; "
+        "two joined by + add one that only sees pictures (DINOv2, DINOv3, ViT).",
     )
     captioner: str | None = Field(
         default=None, description="Hub id or folder that replaces the profile's captioner."
@@ -121,6 +130,11 @@ class Config(BaseSettings):
     def chroma_folder(self) -> Path:
         """The embedded Chroma store, shared by the workspaces."""
         return self.home / "memory" / "chroma"
+
+    @property
+    def cache_folder(self) -> Path:
+        """What was computed and can be computed again."""
+        return self.home / "cache"
 
     def choices(self, profile: str) -> Profile:
         """The models of ``profile`` with this config's overrides laid over them."""

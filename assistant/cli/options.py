@@ -50,7 +50,7 @@ Workspace = Annotated[
 ]
 EmbedderOption = Annotated[
     str | None,
-    typer.Option("--embedder", help="Hub id or folder of another embedder."),
+    typer.Option("--embedder", help="Hub id or folder of another embedder; MODEL+MODEL adds one that only sees."),
 ]
 Captioner = Annotated[
     str | None,
@@ -95,6 +95,7 @@ class Common:
 def opened(common: Common, *, as_json: bool) -> Iterator["Imprint"]:
     """The assistant for one command; an expected failure becomes a sentence and exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("tools.survey").setLevel(logging.INFO)  # it takes long, so it says so
     try:
         from assistant.build import open_assistant
 

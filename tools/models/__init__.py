@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, cast
 
-from tools.config import PROFILES, Config
+from tools.config import PROFILES, Config, ModelChoice
 from tools.models.choosing import ROLES, Chosen, choose_profile, how_to_get, missing
 from tools.models.hardware import Hardware, choose_hardware
 from tools.models.roles import Answerer, Captioner, Embedder
@@ -132,11 +132,9 @@ class Models:
 
     def _load(self, role: str) -> Any:
         choice = getattr(self._chosen.profile, role)
-        located = locate(choice, hub_cache=self._hub_cache)
         if role == "embedder":
-            from tools.models.embedder import load_embedder
-
-            return load_embedder(located, self.hardware)
+            return self._load_embedder(choice)
+        located = locate(choice, hub_cache=self._hub_cache)
         if role == "captioner":
             from tools.models.captioner import load_captioner
 
@@ -144,3 +142,14 @@ class Models:
         from tools.models.answerer import load_answerer
 
         return load_answerer(located, self.hardware, quantize=choice.quantize)
+
+    def _load_embedder(self, choice: ModelChoice) -> Embedder:
+        from tools.models.embedder import load_embedder
+
+        found = [locate(part, hub_cache=self._hub_cache) for part in choice.parts]
+        first = load_embedder(found[0], self.hardware)
+        if len(found) == 1:
+            return first
+        from tools.models.paired import PairedEmbedder, load_image_embedder
+
+        return PairedEmbedder(first, load_image_embedder(found[1], self.hardware))

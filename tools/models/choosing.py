@@ -40,7 +40,8 @@ def missing(profile: Profile, *, hub_cache: Path | None = None) -> dict[str, Mod
     absent = {}
     for role in ROLES:
         try:
-            locate(getattr(profile, role), hub_cache=hub_cache)
+            for part in getattr(profile, role).parts:
+                locate(part, hub_cache=hub_cache)
         except ModelMissing as exc:
             absent[role] = exc
     return absent

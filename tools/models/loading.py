@@ -20,6 +20,7 @@ from tools.models.sources import Located
 
 __all__ = [
     "input_side",
+    "load_image_processor",
     "load_model",
     "load_processor",
     "on_device",
@@ -85,6 +86,14 @@ def load_processor(located: Located) -> Any:
                 "preprocessor_config.json and the tokenizer's files; fetch or save it again."
             )
     return processor
+
+
+def load_image_processor(located: Located) -> Any:
+    """The image processor of a model that reads no text. Raises :class:`ModelFailed`."""
+    from transformers import AutoImageProcessor
+
+    with quiet(), _failures_of(located):
+        return AutoImageProcessor.from_pretrained(located.folder, **_OFFLINE)
 
 
 def wrong_role(located: Located, role: str, needs: str) -> ModelFailed:

@@ -16,7 +16,10 @@ from typing import Any
 from tools.config import ModelChoice
 from tools.errors import ModelFailed, ModelMissing
 
-__all__ = ["Located", "download_command", "locate"]
+__all__ = ["SIGHT_ONLY", "Located", "download_command", "locate"]
+
+SIGHT_ONLY = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit", "ijepa")
+"""Model types that see and do not read."""
 
 _POCKET = Path(__file__).parent / "pocket"
 _HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -159,7 +162,8 @@ def _complete(source: str, name: str, folder: Path, remedy: str, *, bins: bool =
     missing = [] if (folder / "config.json").is_file() else ["config.json"]
     if not any((folder / processor).is_file() for processor in _PROCESSORS):
         missing.append("preprocessor_config.json")
-    if not any((folder / tokenizer).is_file() for tokenizer in _TOKENIZERS):
+    reads = bool(missing) or Located(source, name, folder, weights).model_type not in SIGHT_ONLY
+    if reads and not any((folder / tokenizer).is_file() for tokenizer in _TOKENIZERS):
         missing.append("tokenizer.json")
     missing += [path.name for path in weights if not path.is_file()]
     if not weights:
