@@ -24,6 +24,7 @@ class PocketModel(StrEnum):
 
     clip = "clip"
     background = "background"
+    reference = "reference"
     blip = "blip"
     llava = "llava"
     all = "all"
@@ -55,9 +56,18 @@ def pocket(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last state in --run.")] = True,
 ) -> None:
-    """Train the pocket models from scratch: CLIP, its statistics, then BLIP and LLaVA on it."""
+    """Train the pocket models from scratch: CLIP, its statistics, then BLIP and LLaVA on it.
+
+    `reference` makes the pictures that other embedders are measured with, beside --out.
+    """
     if not data.is_dir():
         raise typer.BadParameter(f"{data} is not a folder", param_hint="--data")
+    if model is PocketModel.reference:
+        from finetune.pocket.reference import write_reference
+
+        made = write_reference(data, out.with_name("reference"))
+        typer.echo(f"{len(made['drawings'])} drawings, {len(made['photos'])} photos")
+        return
     from finetune.pocket.recipe import Recipe, SettingsError
 
     try:
