@@ -94,7 +94,7 @@ class Imprint:
         self.config = config
         self.settings = settings
         self.models = models or open_models(config)
-        self.sight = Sight(self.models)
+        self.sight = Sight(self.models, config.cache_folder)
         self._router = cast(BaseChatModel, Router().bind_tools(list(TOOLS)))
         self._brain = self._with_tools(brain)
         self._home = MemoryHome(config)

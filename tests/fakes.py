@@ -1,6 +1,10 @@
 """Small real things at the seams: an embedder of colours and shapes, a captioner, an answerer."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from threading import Event
 from zlib import crc32
@@ -8,6 +12,7 @@ from zlib import crc32
 import numpy as np
 from PIL import Image, ImageDraw
 
+from tools.background import isotropic
 from tools.images import Photo
 from tools.models.roles import Features
 
@@ -41,10 +46,13 @@ class FakeEmbedder:
         ("red disc", ("disc",)),
         ("blue box", ()),
     )
-    background_path: Path | None = None
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+
+    @property
+    def background_path(self) -> Path:
+        return _plain_statistics(self.dimension)
 
     def embed_photos(self, photos: Sequence[Photo]) -> Features:
         self.batches.append(len(photos))
@@ -123,6 +131,15 @@ class FakeAnswerer:
         if on_token:
             on_token(text)
         return text
+
+
+@cache
+def _plain_statistics(dimension: int) -> Path:
+    """A file beside the "weights", so that nothing is measured."""
+    folder = Path(tempfile.mkdtemp(prefix="fake-statistics-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    isotropic(dimension).save(folder / "background.npz")
+    return folder / "background.npz"
 
 
 def _unit(rows: Features) -> Features:

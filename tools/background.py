@@ -145,7 +145,7 @@ class Background:
     @classmethod
     def load(cls, path: Path) -> "Background":
         """Read what :meth:`save` wrote; raises ``OSError``, ``KeyError`` or ``ValueError``."""
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             read = {k: data[k] if k == "name" else np.asarray(data[k], float) for k in data.files}
         names = [f.name for f in fields(Domain) if f.name != "name"]
         domains = tuple(

@@ -18,13 +18,14 @@ from scipy.special import expit, log_softmax, softmax
 from tools.background import Array, Background, Domain, Prior, covariances, isotropic
 from tools.recognizer import Recognizer, Sample
 
-__all__ = ["FALSE_ACCEPTS", "Pictures", "domain_of", "measure", "named", "regression"]
+__all__ = ["EPISODES", "FALSE_ACCEPTS", "Pictures", "domain_of", "measure", "named", "regression"]
 
 FALSE_ACCEPTS = 0.05
 """Share of things not taught that may be taken for a taught one, over the episodes."""
+EPISODES = 240
+"""Of a fold and domain; each asks about up to 20 pictures."""
 _SHRINK = 0.4
 _SILENT = 0.9  # names that leave this share of the variance of things open are not used
-_EPISODES = 240  # a fold and domain; each asks about up to 20 pictures
 _KINDS = ((1, 1), (1, 3), (3, 1), (3, 2), (5, 1), (10, 1), (10, 3))  # (labels, pictures each)
 
 Floats = NDArray[np.floating]
@@ -55,16 +56,18 @@ def measure(
     *,
     clean: Mapping[str, Pictures] | None = None,
     seed: int = 0,
+    episodes: int = EPISODES,
 ) -> tuple[Background, dict[str, dict[str, float]]]:
     """The statistics of an embedder from pictures of each of its domains, and how well they do.
 
     ``clean``: the pictures to calibrate on, where those of ``kinds`` are varied for the
-    covariances. Results per domain: AUROC, true and false accepts at the threshold, episodes.
+    covariances. Results per domain: AUROC, true and false accepts at the threshold, and how many
+    were asked in ``episodes`` of each of two folds; an episode costs O(d³).
     """
     domains, results = [], {}
     for name, pictures in kinds.items():
         asked = (clean or {}).get(name, pictures)
-        domain, results[name] = _calibrated(name, pictures, asked, seed)
+        domain, results[name] = _calibrated(name, pictures, asked, seed, episodes)
         domains.append(domain)
     d = domains[0].mean.shape[0]
     gate = np.zeros((0, d + 1))
@@ -159,13 +162,13 @@ def domain_of(name: str, pictures: Pictures) -> Domain:
 
 
 def _calibrated(
-    name: str, pictures: Pictures, asked: Pictures, seed: int
+    name: str, pictures: Pictures, asked: Pictures, seed: int, episodes: int
 ) -> tuple[Domain, dict[str, float]]:
     rng = np.random.default_rng(seed)
     things = rng.permutation(np.unique(pictures.thing))
     folds = [things[::2], things[1::2]]
     parts = [
-        _episodes(domain_of(name, pictures.of(one)), asked.of(other), seed)
+        _episodes(domain_of(name, pictures.of(one)), asked.of(other), seed, episodes)
         for one, other in (folds, folds[::-1])
     ]
     rows = [row for part in parts for row in part]
@@ -219,7 +222,7 @@ def _contrast(rows: Sequence[_Asked], scale: float) -> float:
     return float(np.exp(found.x))
 
 
-def _episodes(domain: Domain, pictures: Pictures, seed: int) -> list[_Asked]:
+def _episodes(domain: Domain, pictures: Pictures, seed: int, episodes: int) -> list[_Asked]:
     """What was asked, some of it taught and some not."""
     rng = np.random.default_rng([seed, 7])
     d = len(domain.mean)
@@ -228,7 +231,7 @@ def _episodes(domain: Domain, pictures: Pictures, seed: int) -> list[_Asked]:
     several = [c for c in rows if len(np.unique(pictures.manner[rows[c]])) > 1]
     family = {c: int(pictures.family[rows[c][0]]) for c in rows}
     results = []
-    for episode in range(_EPISODES):
+    for episode in range(episodes):
         count, shots = _KINDS[episode % len(_KINDS)]
         count = min(count, len(several) - 1)
         chosen = [int(c) for c in rng.choice(several, count, replace=False)]

@@ -6,6 +6,7 @@ Knows nothing of what was taught. Shared by all visitors: what it caches depends
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from threading import Event, Lock
 from typing import Protocol
 
@@ -13,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.artifacts import Candidate
-from tools.background import Background, isotropic
+from tools.background import Background
 from tools.images import Photo
 from tools.models.roles import Answerer, Captioner, Embedder
+from tools.survey import Survey
 from tools.vocabulary import Vocabulary, shipped_vocabulary
 
 __all__ = ["TEMPLATES", "Sight", "SightModels", "softmax"]
@@ -50,12 +52,13 @@ class SightModels(Protocol):
 class Sight:
     """The embedder with what belongs to it. Thread-safe."""
 
-    def __init__(self, models: SightModels) -> None:
+    def __init__(self, models: SightModels, cache: Path | None = None) -> None:
+        """``cache``: a folder for what takes long to compute and any start may use again."""
         self.models = models
+        self.survey = Survey(cache / "background" if cache else None)
         self._lock = Lock()
         self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._words: dict[str, NDArray[np.float32]] = {}
-        self._background: Background | None = None
         self._names: Vocabulary | None = None
         self._known: frozenset[str] | None = None
         self._vocabulary: tuple[list[str], NDArray[np.float32]] | None = None
@@ -67,14 +70,8 @@ class Sight:
 
     @property
     def background(self) -> Background:
-        """The embedder's statistics: those beside its weights, or the isotropic ones."""
-        if self._background is None:
-            path = self.embedder.background_path
-            if path is not None and path.exists():
-                self._background = Background.load(path)
-            else:
-                self._background = isotropic(self.embedder.dimension)
-        return self._background
+        """The embedder's statistics; measured now when there are none yet."""
+        return self.survey.background(self.embedder, self.words)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -161,6 +158,7 @@ class Sight:
     def warm_up(self) -> None:
         """Compute now what the first question would otherwise wait for."""
         self._named()
+        _ = self.background
 
     def _named(self) -> tuple[list[str], NDArray[np.float32]]:
         if self._vocabulary is None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from assistant.cli.background import background
 from assistant.cli.options import (
     Answerer,
     Captioner,
@@ -287,6 +288,9 @@ def undo(
         from assistant.cli.show import show_step
 
         show_step(imprint.call("undo"), as_json=as_json)
+
+
+app.command()(background)
 
 
 def _read_line() -> str:

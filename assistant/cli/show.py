@@ -11,9 +11,18 @@ from typing import Any
 
 from assistant.turns import Event, Reply, Step, Token, ToolFinished
 from tools.artifacts import KnowledgeReport, LabelReport, to_json
+from tools.survey import Surveyed
 from tools.wording import count
 
-__all__ = ["print_json", "reply_json", "show_reply", "show_report", "show_step", "step_json"]
+__all__ = [
+    "print_json",
+    "reply_json",
+    "show_reply",
+    "show_report",
+    "show_step",
+    "show_surveyed",
+    "step_json",
+]
 
 
 def print_json(data: Any) -> None:
@@ -60,6 +69,22 @@ def show_report(step: Step, *, as_json: bool) -> None:
             for label in artifact.labels:
                 shown = count(label.count, "picture")
                 print(f"  {label.name:{width}}  {shown:>12}  {_judged(label)}")
+
+
+def show_surveyed(done: Surveyed) -> None:
+    """Print what measuring with a folder told, for people."""
+    shown = f"{count(done.pictures, 'picture')} of {count(done.things, 'thing')}"
+    print(f"Measured {done.embedder} with {shown} in {done.seconds:.1f} s.")
+    for problem in done.skipped:
+        print(f"  left out: {problem}")
+    for name, row in done.results.items():
+        print(
+            f"  {name}: what was taught scores higher than what was not in {row['auroc']:.0%} of "
+            f"pairs; {row['true_accepts']:.0%} of what was taught is recognised, and "
+            f"{row['false_accepts']:.0%} of what was not is mistaken for it "
+            f"({row['asked']:,.0f} questions)."
+        )
+    print("It is used from the next start on; `imprint background --reset` forgets it.")
 
 
 def _judged(label: LabelReport) -> str:

@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from assistant.build import Imprint
@@ -53,7 +54,8 @@ def serve(
     prepare()
     import gradio  # noqa: F401  # whole, before another thread imports torch: their imports overlap
 
-    waking = Waking(imprint.warm_up) if warm else Waking.awake()
+    doing = partial(getattr, imprint.sight.survey, "doing")
+    waking = Waking(imprint.warm_up, doing) if warm else Waking.awake(doing)
     if warm:
         waking.start()
     with ThreadPoolExecutor(1) as aside:  # whoever calls may have a loop running, as notebooks do

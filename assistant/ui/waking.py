@@ -16,16 +16,20 @@ log = logging.getLogger(__name__)
 
 
 class Waking:
-    """Calls ``warm_up`` in the background, once."""
+    """Calls ``warm_up`` in the background, once.
 
-    def __init__(self, warm_up: Callable[[], None]) -> None:
+    ``doing`` says what takes long just now, in words, or nothing.
+    """
+
+    def __init__(self, warm_up: Callable[[], None], doing: Callable[[], str] = str) -> None:
         self._warm_up = warm_up
+        self._doing = doing
         self.done = Event()
 
     @classmethod
-    def awake(cls) -> "Waking":
+    def awake(cls, doing: Callable[[], str] = str) -> "Waking":
         """Nothing to wait for: models load when they are first used."""
-        made = cls(lambda: None)
+        made = cls(lambda: None, doing)
         made.done.set()
         return made
 
@@ -36,6 +40,9 @@ class Waking:
     @property
     def note(self) -> str:
         """What a question waits for meanwhile, in words; empty when it does not."""
+        doing = self._doing()
+        if doing:
+            return doing
         return "" if self.done.is_set() else "Waking up: the models are loading"
 
     def _work(self) -> None:
