@@ -225,6 +225,12 @@ def test_a_folder_of_ones_own_replaces_the_statistics(
         ]
 
 
+def test_what_cannot_be_kept_is_said(run: Callable[..., Result], folder: Path, home: Path) -> None:
+    (home / "cache").mkdir(parents=True)
+    (home / "cache" / "background").write_text("a file where the folder should be")
+    assert "can't be kept in" in run("background", str(folder), code=1).stderr
+
+
 def test_any_embedder_can_be_measured_with_a_folder(
     run: Callable[..., Result], folder: Path, home: Path
 ) -> None:

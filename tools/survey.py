@@ -124,7 +124,15 @@ class Survey:
             own = _read(embedder.background_path, embedder)
             if own is not None:  # what is outside the embedder's world stays there
                 made = replace(made, outside=own.outside)
-            self._keep(made, self._own(embedder))
+            path = self._own(embedder)
+            if path is not None:
+                try:
+                    _write(made, path)
+                except OSError as exc:
+                    raise SettingsError(
+                        f"What was measured can't be kept in {path.parent} ({exc}): "
+                        "make it a folder that can be written to."
+                    ) from exc
             self._known[embedder.id] = made
         seconds = time.perf_counter() - started
         return Surveyed(embedder.id, len(pictures.thing), len(names), results, skipped, seconds)
@@ -174,16 +182,26 @@ class Survey:
             ) from exc
         finally:
             self.doing = ""
-        kept = self._keep(background, self._shipped(embedder))
-        for path in self._cached(embedder):
-            if kept and path not in (self._own(embedder), self._shipped(embedder)):
-                path.unlink(missing_ok=True)  # of another edition
+        self._keep(embedder, background)
         told = "; ".join(f"{name}: AUROC {row['auroc']:.2f}" for name, row in results.items())
         log.info(
             "measured %s in %.1f s, of which %.1f s for its vectors (%s)",
             embedder.id, time.perf_counter() - started, embedded, told,
         )  # fmt: skip
         return background
+
+    def _keep(self, embedder: Surveyor, background: Background) -> None:
+        """For later starts; where nothing can be written, those will measure again."""
+        path = self._shipped(embedder)
+        if path is None:
+            return
+        try:
+            _write(background, path)
+            for other in self._cached(embedder):
+                if other not in (path, self._own(embedder)):
+                    other.unlink(missing_ok=True)  # of another edition
+        except OSError as exc:
+            log.warning("%s can't be written, so this will be measured again: %s", path, exc)
 
     def _measured(
         self,
@@ -250,24 +268,17 @@ class Survey:
         self.doing = text
         log.info("%s", text)
 
-    def _keep(self, background: Background, path: Path | None) -> bool:
-        """Write it for later starts, if that can be done; says whether it was."""
-        if path is None:
-            return False
-        partial: Path | None = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-            os.close(handle)
-            partial = Path(name)
-            background.save(partial)
-            partial.replace(path)
-        except OSError as exc:
-            log.warning("%s can't be written, so this will be measured again: %s", path, exc)
-            if partial is not None:
-                partial.unlink(missing_ok=True)
-            return False
-        return True
+
+def _write(background: Background, path: Path) -> None:
+    """Under another name first, so that a file of that name is always whole. Raises ``OSError``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    os.close(handle)
+    try:
+        background.save(Path(name))
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def _small(picture: Photo | Path) -> Photo:
