@@ -50,7 +50,10 @@ Workspace = Annotated[
 ]
 EmbedderOption = Annotated[
     str | None,
-    typer.Option("--embedder", help="Hub id or folder of another embedder; MODEL+MODEL adds one that only sees."),
+    typer.Option(
+        "--embedder",
+        help="Hub id or folder of another embedder; MODEL+MODEL adds one that only sees.",
+    ),
 ]
 Captioner = Annotated[
     str | None,
