@@ -52,7 +52,7 @@ EmbedderOption = Annotated[
     str | None,
     typer.Option(
         "--embedder",
-        help="Hub id or folder of another embedder; MODEL+MODEL adds one that only sees.",
+        help="Hub id or folder of another embedder; A+B adds one that only sees.",
     ),
 ]
 Captioner = Annotated[
