@@ -33,7 +33,7 @@ __all__ = ["write_background"]
 
 log = logging.getLogger(__name__)
 _GARMENTS, _SMALL_PHOTOS = 150, 60  # a class
-_DRAWING_LOSS = 0.02  # share of drawings that may be taken for photos
+_DRAWING_LOSS = 0.03  # share of drawings that may be taken for photos
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
