@@ -25,8 +25,9 @@ class Domain:
     """Statistics of one kind of picture, for vectors of dimension d.
 
     ``mean`` (d,): m, of unit vectors. ``centre`` (d,): c, of norm(x − m). ``within`` (d, d): W, of
-    pictures of one thing. ``between`` (d, d): B, of things. ``scale``, ``bias`` and ``crowding``:
-    P(known) = σ(scale·s + bias + crowding·log K) for the largest log-likelihood ratio s of K labels
+    pictures of one thing. ``between`` (d, d): B, of things. ``scale``, ``bias``, ``crowding``
+    and ``depth``: P(known) = σ(scale·s + bias + crowding·log K + depth·log n) for the largest
+    log-likelihood ratio s of K labels, of a label with n exemplars
     (:class:`tools.recognizer.Recognizer`). ``threshold``: the probability below which a picture
     counts as unknown. ``contrast``: between labels, P(k) is the softmax of contrast·s_k. ``gain``
     and ``residual`` (d, d): how far names say what things look like (:class:`Prior`); a gain of 0
@@ -41,6 +42,7 @@ class Domain:
     scale: float
     bias: float
     crowding: float
+    depth: float
     threshold: float
     contrast: float
     gain: float
@@ -185,6 +187,7 @@ def isotropic(dimension: int, mean: Array | None = None) -> Background:
         scale=scale,
         bias=-scale * (at_zero + slope * (0.72 if mean is None else 0.5)),
         crowding=0.0,
+        depth=0.0,
         threshold=0.5,
         contrast=scale,
         gain=0.0,

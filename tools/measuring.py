@@ -26,7 +26,8 @@ EPISODES = 240
 """Of a fold and domain; each asks about up to 20 pictures."""
 _SHRINK = 0.4
 _SILENT = 0.9  # names that leave this share of the variance of things open are not used
-_KINDS = ((1, 1), (1, 3), (3, 1), (3, 2), (5, 1), (10, 1), (10, 3))  # (labels, pictures each)
+_KINDS = tuple((k, n) for k in (1, 3, 10) for n in (1, 2, 5))  # labels, and pictures of each
+_FEW = 24  # things; of fewer, halves say nothing of the whole, and all of them calibrate
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -166,27 +167,38 @@ def _calibrated(
 ) -> tuple[Domain, dict[str, float]]:
     rng = np.random.default_rng(seed)
     things = rng.permutation(np.unique(pictures.thing))
-    folds = [things[::2], things[1::2]]
+    halves = [things[::2], things[1::2]]
+    folds = (
+        [(things, things)]
+        if len(things) < _FEW
+        else [(halves[0], halves[1]), (halves[1], halves[0])]
+    )
     parts = [
         _episodes(domain_of(name, pictures.of(one)), asked.of(other), seed, episodes)
-        for one, other in (folds, folds[::-1])
+        for one, other in folds
     ]
     rows = [row for part in parts for row in part]
     scores = np.concatenate([r.ratios.max(axis=1) for r in rows])
-    labels = np.concatenate([np.full(len(r.ratios), float(r.ratios.shape[1])) for r in rows])
+    crowd = np.concatenate([np.full(len(r.ratios), np.log(r.ratios.shape[1])) for r in rows])
+    deep = np.concatenate([np.log(r.shots[r.ratios.argmax(axis=1)]) for r in rows])
     known = np.concatenate([r.own >= 0 for r in rows])
-    features = np.c_[scores / scores.std(), np.log(labels)]
+    features = np.c_[scores / scores.std(), crowd, deep]
     weights = regression(features, known.astype(int), decay=1e-6)
     slope = weights[1] - weights[0]
-    scale, crowding, bias = slope[0] / scores.std(), min(slope[1], 0.0), slope[2]
-    probability = expit(scale * scores + crowding * np.log(labels) + bias)
+    scale, bias = float(slope[0] / scores.std()), float(slope[3])
+    crowding, depth = min(float(slope[1]), 0.0), min(float(slope[2]), 0.0)
+    probability = expit(scale * scores + crowding * crowd + depth * deep + bias)
     limit = float(np.quantile(probability[~known], 1.0 - FALSE_ACCEPTS))
     threshold = float(np.clip(limit, 0.3, 0.97))
     domain = replace(
         domain_of(name, pictures),
-        scale=float(scale), bias=float(bias), crowding=float(crowding), threshold=threshold,
-        contrast=_contrast(rows, float(scale)),
-    )  # fmt: skip
+        scale=scale,
+        bias=bias,
+        crowding=crowding,
+        depth=depth,
+        threshold=threshold,
+        contrast=_contrast(rows, scale),
+    )
     accepted = probability >= threshold
     return domain, {
         "auroc": _auroc(scores, known),
@@ -198,10 +210,12 @@ def _calibrated(
 
 
 class _Asked(NamedTuple):
-    """An episode: ratios (m, K) of what was asked, and the right label's number or -1 (m,)."""
+    """An episode: ratios (m, K) of what was asked, the right label's number or -1 (m,), and how
+    many exemplars each label had (K,)."""
 
     ratios: Array
     own: NDArray[np.intp]
+    shots: NDArray[np.intp]
 
 
 def _contrast(rows: Sequence[_Asked], scale: float) -> float:
@@ -237,7 +251,7 @@ def _episodes(domain: Domain, pictures: Pictures, seed: int, episodes: int) -> l
         chosen = [int(c) for c in rng.choice(several, count, replace=False)]
         samples, others = _lesson(pictures, rows, chosen, shots, rng)
         recognizer = Recognizer(samples, background)
-        taught = [str(c) for c, r in others.items() if len(r)]
+        taught = [str(c) for c, r in others.items() if len(r) for _ in range(max(1, 6 // count))]
         mine = [int(rng.choice(others[int(c)])) for c in taught]
         near = [c for c in rows if c not in chosen and family[c] in {family[k] for k in chosen}]
         far = [c for c in rows if c not in chosen]
@@ -247,7 +261,14 @@ def _episodes(domain: Domain, pictures: Pictures, seed: int, episodes: int) -> l
         ]
         asked = [*mine, *strangers]
         own = [*(recognizer.labels.index(c) for c in taught), *([-1] * len(strangers))]
-        results.append(_Asked(recognizer.ratios(pictures.vectors[asked]), np.array(own)))
+        shown = [s.label_id for s in samples]
+        results.append(
+            _Asked(
+                recognizer.ratios(pictures.vectors[asked]),
+                np.array(own),
+                np.array([shown.count(label) for label in recognizer.labels]),
+            )
+        )
     return results
 
 

@@ -6,9 +6,9 @@ removed leaves no trace.
 
 A picture is judged in its own domain (:class:`tools.background.Background`), where every label has
 a log-likelihood ratio s_k over *never shown* (:mod:`tools.likelihood`). The largest says whether
-the picture is known: P = σ(scale·s + bias + crowding·log K), calibrated on things that were not
-taught but are of the same kind. Between labels, the softmax of contrast·s_k decides, where names
-speak too; how sharply is refitted by leave-one-out from fifty exemplars on.
+the picture is known: P = σ(scale·s + bias + crowding·log K + depth·log n), calibrated on things
+that were not taught but are of the same kind. Between labels, the softmax of contrast·s_k decides,
+where names speak too; how sharply is refitted by leave-one-out from fifty exemplars on.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -117,8 +117,7 @@ class Recognizer:
 
     def leave_one_out(self) -> tuple[LeftOut, ...]:
         """What each exemplar would be, had it not been taught; of labels with two or more."""
-        counts = np.bincount(self._taught.owner, minlength=len(self._labels))
-        several = counts[self._taught.owner] > 1
+        several = self._counts[self._taught.owner] > 1
         results = []
         everything = list(range(len(self._labels)))
         for domain in np.unique(self._where[several]) if several.any() else ():
@@ -192,6 +191,11 @@ class Recognizer:
         return Taught(self._stacked([s.vector for s in self._positives]), owner, texts)
 
     @cached_property
+    def _counts(self) -> NDArray[np.intp]:
+        """(K,) exemplars of each label."""
+        return np.bincount(self._taught.owner, minlength=len(self._labels))
+
+    @cached_property
     def _where(self) -> NDArray[np.intp]:
         """The domain of each positive exemplar."""
         return self._domains(self._taught.vectors)
@@ -224,7 +228,7 @@ class Recognizer:
     @cached_property
     def _sharpness(self) -> float:
         """Factor on the logits between labels, by leave-one-out log-loss; 1 below 50 exemplars."""
-        several = np.flatnonzero(np.bincount(self._taught.owner)[self._taught.owner] > 1)
+        several = np.flatnonzero(self._counts[self._taught.owner] > 1)
         rows = several[:: max(1, -(-len(several) // _TESTED))]
         if len(several) < 50 or len(self._labels) < 2 or not self._design.temperature:
             return 1.0
@@ -245,8 +249,10 @@ class Recognizer:
     def _ranked(self, where: int, scores: Scores, keep: list[int], usable: list[int]) -> Ranking:
         """The ranking for one query (rows of one), without evidence."""
         domain = self._background.domains[where]
-        z = domain.scale * float(scores.plain[0, usable].max()) + domain.bias
+        nearest = usable[int(scores.plain[0, usable].argmax())]
+        z = domain.scale * float(scores.plain[0, nearest]) + domain.bias
         z += domain.crowding * float(np.log(len(usable)))
+        z += domain.depth * float(np.log(self._counts[nearest]))
         known = 1.0 / (1.0 + float(np.exp(-np.clip(z, -60, 60))))
         share = softmax(self._logits(where, scores)[0, usable])
         order = sorted(range(len(usable)), key=lambda j: (-share[j], self._labels[usable[j]]))
