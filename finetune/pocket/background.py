@@ -33,7 +33,7 @@ __all__ = ["write_background"]
 
 log = logging.getLogger(__name__)
 _GARMENTS, _SMALL_PHOTOS = 150, 60  # a class
-_DRAWING_LOSS = 0.03  # share of drawings that may be taken for photos
+_DRAWING_LOSS = 0.04  # share of drawings that may be taken for photos
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -79,7 +79,10 @@ def write_background(
         log.info("%s: %s", name, " ".join(f"{k} {v:.3g}" for k, v in row.items()))
     everything: dict[str, Any] = dict(results)
     if "photos" in kinds:
-        outside, told = _outside([p for n, p in kinds.items() if n != "photos"], kinds["photos"])
+        photos = [kinds["photos"]]
+        more = _scenes(embedder, data)
+        photos += [] if more is None else [more]
+        outside, told = _outside([p for n, p in kinds.items() if n != "photos"], photos)
         background = replace(background, outside=outside)
         everything |= told
     background.save(located.folder / "background.npz")
@@ -199,16 +202,23 @@ def _embed(embedder: Embedder, photos: list[Photo]) -> Floats:
     return np.concatenate(parts)
 
 
+def _scenes(embedder: Embedder, data: Path) -> Pictures | None:
+    """Photos of many things at once, each a thing of its own."""
+    files = sorted((data / "coco128" / "images").rglob("*.jpg"))
+    rows = [open_photo(str(f)) for f in files]
+    return _pictures(embedder, rows, list(range(2000, 2000 + len(rows))), [0] * len(rows))
+
+
 def _outside(
-    world: list[Pictures], photos: Pictures
+    world: list[Pictures], photos: list[Pictures]
 ) -> tuple[npt.NDArray[np.float64], dict[str, float]]:
     """Weights and bias that tell photos from pictures of the pocket world.
 
     Fitted on every other thing; the others set the limit and check it.
     """
-    x = np.concatenate([p.vectors for p in (*world, photos)])
-    thing = np.concatenate([p.thing for p in (*world, photos)])
-    y = np.repeat([0, 1], [sum(len(p.thing) for p in world), len(photos.thing)])
+    x = np.concatenate([p.vectors for p in (*world, *photos)])
+    thing = np.concatenate([p.thing for p in (*world, *photos)])
+    y = np.repeat([0, 1], [sum(len(p.thing) for p in side) for side in (world, photos)])
     half = thing % 2 == 0
     weights = regression(x[half], y[half], decay=1e-5)
     line = weights[1] - weights[0]
