@@ -78,7 +78,9 @@ class Recognizer:
 
     def remove(self, sample_id: str) -> "Recognizer":
         """The recognizer of this set without one."""
-        return self._of({k: s for k, s in self._samples.items() if k != sample_id})
+        others = self._samples.copy()
+        others.pop(sample_id, None)
+        return self._of(others)
 
     def recognise(
         self,

@@ -10,6 +10,12 @@ Means over seeds with 95 % intervals; nothing here is a test.
 Parts: ``accuracy`` (shots 1 to 16, and imbalanced), ``names`` (own, none, other and made-up words),
 ``incremental`` (labels one at a time), ``openset``, ``calibration``, ``ablation``; ``speed`` runs
 alone and only when asked for.
+
+Lines of the design that were tried and left out because they did not pay: ten views at teaching,
+recentring on what is taught, adapting the covariance between classes, the name's own similarity to
+the picture as a second expert, whitening by the total covariance of unlabelled pictures, and
+accepting by a conformal p-value of leave-one-out scores, which bounds how many known things are
+refused where what is promised is how many strangers are let in.
 """
 
 from __future__ import annotations
