@@ -60,16 +60,12 @@ class Recognizer:
         self._design = design or Design()
         checked = [replace(s, vector=self._unit(s.vector)) for s in samples]
         self._samples = {s.id: s for s in checked}
+        self._heads: dict[int, Head] = {}
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels that can be recognised, in the order of :meth:`posteriors`."""
         return tuple(self._labels)
-
-    @property
-    def samples(self) -> tuple[Sample, ...]:
-        """The set of exemplars."""
-        return tuple(self._samples.values())
 
     def add(self, sample: Sample) -> "Recognizer":
         """The recognizer of this set and one more; one of the same id is replaced."""
@@ -167,14 +163,16 @@ class Recognizer:
         return other
 
     @cached_property
+    def _ordered(self) -> list[Sample]:
+        return sorted(self._samples.values(), key=lambda s: (s.label_id, s.id))
+
+    @cached_property
     def _positives(self) -> list[Sample]:
-        mine = (s for s in self._samples.values() if s.positive)
-        return sorted(mine, key=lambda s: (s.label_id, s.id))
+        return [s for s in self._ordered if s.positive]
 
     @cached_property
     def _negatives(self) -> list[Sample]:
-        mine = (s for s in self._samples.values() if not s.positive)
-        return sorted(mine, key=lambda s: (s.label_id, s.id))
+        return [s for s in self._ordered if not s.positive]
 
     @cached_property
     def _labels(self) -> list[str]:
@@ -201,10 +199,6 @@ class Recognizer:
     def _where(self) -> NDArray[np.intp]:
         """The domain of each positive exemplar."""
         return self._domains(self._taught.vectors)
-
-    @cached_property
-    def _heads(self) -> dict[int, Head]:
-        return {}
 
     @cached_property
     def _refused(self) -> NDArray[np.floating]:
