@@ -113,8 +113,7 @@ class Head:
         psi, basis = eigh(domain.between, within)
         self.psi, self._basis = np.maximum(psi, 1e-9), np.asarray(basis)
         self._u = np.asarray(centred @ self._basis, np.float32)
-        self._residual = residual @ self._basis if len(residual) else residual
-        self._gamma = gamma
+        self._residual, self._gamma = residual @ self._basis, gamma
         self._sums = _sums(self._u, owner)
         self._starts = np.searchsorted(owner, np.arange(len(self._n) + 1))
         self._kernel, self._alike = design.kernel, design.alike

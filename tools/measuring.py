@@ -2,7 +2,8 @@
 
 Numpy and scipy only; where the pictures come from is not known here. Thresholds come from
 episodes: some things are taught, then asked about among things of the same kind that were not.
-Things that calibrate never give the covariances they calibrate (two folds).
+Things that calibrate do not give the covariances they calibrate (two folds), unless a domain has
+so few that half of them would say nothing of the whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,12 +89,12 @@ def named(
     """
     means: dict[str, tuple[Array, Array]] = {}
     for domain in background.domains:
-        words = texts.get(domain.name, {})
-        if len(words) > 1:
-            pictures, things = kinds[domain.name], sorted(words)
+        mine = texts.get(domain.name, {})
+        if len(mine) > 1:
+            pictures, things = kinds[domain.name], sorted(mine)
             centred = domain.centred(pictures.vectors)
-            rows = [centred[pictures.thing == t].mean(axis=0) for t in things]
-            means[domain.name] = np.stack([words[t] for t in things]), np.stack(rows)
+            shown = [centred[pictures.thing == t].mean(axis=0) for t in things]
+            means[domain.name] = np.stack([mine[t] for t in things]), np.stack(shown)
     if not means:
         return background
     most = max(means, key=lambda name: len(means[name][0]))
@@ -103,8 +104,8 @@ def named(
         if domain.name in means:
             pictures = kinds[domain.name]
             n = len(pictures.thing) / len(np.unique(pictures.thing))
-            domain = _explained(domain, prior.directions(means[domain.name][0]),
-                                means[domain.name][1], n)  # fmt: skip
+            words, rows = means[domain.name]
+            domain = _explained(domain, prior.directions(words), rows, n)
         domains.append(domain)
     return replace(background, domains=tuple(domains), prior=prior)
 
@@ -128,16 +129,14 @@ def _gain(directions: Array, means: Array) -> float:
     return float((means * directions).sum() / (directions**2).sum())
 
 
-def regression(x: Floats, y: Ints, *, decay: float, balanced: bool = True) -> Array:
+def regression(x: Floats, y: Ints, *, decay: float) -> Array:
     """Softmax regression: (C, d + 1) weights and biases for rows (n, d) with classes (n,).
 
-    ``decay``: weight of ½‖w‖² beside the mean log-loss; ``balanced``: classes count alike.
+    ``decay``: weight of ½‖w‖² beside the log-loss, a mean in which the classes count alike.
     """
     rows = np.c_[np.asarray(x, np.float64), np.ones(len(x))]
     count, wide = int(y.max()) + 1, rows.shape[1]
-    weight = np.ones(len(y)) / len(y)
-    if balanced:
-        weight = 1.0 / (count * np.bincount(y, minlength=count))[y]
+    weight = 1.0 / (count * np.bincount(y, minlength=count))[y]
 
     def loss(flat: Array) -> tuple[float, Array]:
         w = flat.reshape(count, wide)
@@ -167,12 +166,9 @@ def _calibrated(
 ) -> tuple[Domain, dict[str, float]]:
     rng = np.random.default_rng(seed)
     things = rng.permutation(np.unique(pictures.thing))
-    halves = [things[::2], things[1::2]]
-    folds = (
-        [(things, things)]
-        if len(things) < _FEW
-        else [(halves[0], halves[1]), (halves[1], halves[0])]
-    )
+    folds = [(things[::2], things[1::2]), (things[1::2], things[::2])]
+    if len(things) < _FEW:
+        folds = [(things, things)]
     parts = [
         _episodes(domain_of(name, pictures.of(one)), asked.of(other), seed, episodes)
         for one, other in folds

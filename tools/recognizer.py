@@ -11,7 +11,7 @@ that were not taught but are of the same kind. Between labels, the softmax of co
 where names speak too; how sharply is refitted by leave-one-out from fifty exemplars on.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -23,15 +23,7 @@ from tools.background import Array, Background
 from tools.likelihood import Design, Head, Scores, Taught
 from tools.ranking import Decision, Evidence, LeftOut, Ranking, Sample, Scored
 
-__all__ = [
-    "Decision",
-    "Evidence",
-    "LeftOut",
-    "Ranking",
-    "Recognizer",
-    "Sample",
-    "Scored",
-]
+__all__ = ["Decision", "Evidence", "LeftOut", "Ranking", "Recognizer", "Sample", "Scored"]
 
 _AMBIGUOUS = 0.7  # the best label must hold this share of the probability of the best two
 _NEAR_COPY = 0.9  # cosine from which a negative exemplar speaks for a picture
@@ -103,23 +95,14 @@ class Recognizer:
 
     def posteriors(self, vectors: NDArray[np.floating]) -> Array:
         """(m, d) unit vectors → (m, K) probabilities among the labels, rows of sum 1."""
-        queries = self._checked(list(vectors))
-        where = self._domains(queries)
-        result = np.zeros((len(queries), len(self._labels)))
-        for domain in np.unique(where):
-            rows = np.flatnonzero(where == domain)
-            head = self._head(int(domain))
-            scores = head.scores(head.project(queries[rows]))
-            result[rows] = softmax(self._logits(int(domain), scores), axis=1)
-        return result
+        return self._each(vectors, lambda where, s: softmax(self._logits(where, s), axis=1))
 
     def leave_one_out(self) -> tuple[LeftOut, ...]:
         """What each exemplar would be, had it not been taught; of labels with two or more."""
         several = self._counts[self._taught.owner] > 1
         results = []
         everything = list(range(len(self._labels)))
-        for domain in np.unique(self._where[several]) if several.any() else ():
-            where = int(domain)
+        for where in map(int, np.unique(self._where[several])):
             rows = np.flatnonzero(several & (self._where == where))
             head = self._head(where)
             scores = head.without(rows)
@@ -149,12 +132,16 @@ class Recognizer:
 
     def ratios(self, vectors: NDArray[np.floating]) -> Array:
         """(m, d) → (m, K) log-likelihood ratios of the labels over *never shown*, without names."""
+        return self._each(vectors, lambda _, s: s.plain)
+
+    def _each(self, vectors: NDArray[np.floating], of: Callable[[int, Scores], Array]) -> Array:
+        """(m, d) → (m, K) what ``of`` makes of a domain's scores, each row in its own domain."""
         queries = self._checked(list(vectors))
         where = self._domains(queries)
         result = np.zeros((len(queries), len(self._labels)))
-        for domain in np.unique(where):
-            head, rows = self._head(int(domain)), np.flatnonzero(where == domain)
-            result[rows] = head.scores(head.project(queries[rows])).plain
+        for domain in map(int, np.unique(where)):
+            head, rows = self._head(domain), np.flatnonzero(where == domain)
+            result[rows] = of(domain, head.scores(head.project(queries[rows])))
         return result
 
     def _of(self, samples: dict[str, Sample]) -> "Recognizer":
@@ -200,20 +187,11 @@ class Recognizer:
         """The domain of each positive exemplar."""
         return self._domains(self._taught.vectors)
 
-    @cached_property
-    def _refused(self) -> NDArray[np.floating]:
-        return self._stacked([s.vector for s in self._negatives])
-
     def _head(self, domain: int) -> Head:
         if domain not in self._heads:
-            here = self._where == domain
-            self._heads[domain] = Head(
-                self._background.domains[domain],
-                self._taught,
-                here,
-                self._background.prior,
-                self._design,
-            )
+            known, here = self._background.domains[domain], self._where == domain
+            prior = self._background.prior
+            self._heads[domain] = Head(known, self._taught, here, prior, self._design)
         return self._heads[domain]
 
     def _domains(self, vectors: NDArray[np.floating]) -> NDArray[np.intp]:
@@ -229,9 +207,9 @@ class Recognizer:
         if len(several) < 50 or len(self._labels) < 2 or not self._design.temperature:
             return 1.0
         losses = np.zeros(len(_SHARPNESS))
-        for domain in np.unique(self._where[rows]):
+        for domain in map(int, np.unique(self._where[rows])):
             mine = rows[self._where[rows] == domain]
-            logits = self._logits(int(domain), self._head(int(domain)).without(mine), 1.0)
+            logits = self._logits(domain, self._head(domain).without(mine), 1.0)
             at, own = np.arange(len(mine)), self._taught.owner[mine]
             losses -= [float(log_softmax(t * logits, axis=1)[at, own].sum()) for t in _SHARPNESS]
         losses += 20.0 * np.log(_SHARPNESS) ** 2  # a pull towards 1
@@ -270,17 +248,14 @@ class Recognizer:
 
     def _vetoed(self, head: Head, u: Array) -> set[int]:
         """Labels with a negative that is nearly this picture, and nearer than any exemplar."""
-        vetoed: set[int] = set()
-        if not self._negatives:
-            return vetoed
-        against = head.metric(head.project(self._refused)) @ head.metric(u)
-        for sample, near in zip(self._negatives, against, strict=True):
-            label = self._number.get(sample.label_id)
-            if label is None or near < _NEAR_COPY:
-                continue
-            if near > float(head.nearness(u, label).max()):
-                vetoed.add(label)
-        return vetoed
+        vectors = self._stacked([s.vector for s in self._negatives])
+        against = head.metric(head.project(vectors)) @ head.metric(u)
+        close = [
+            (self._number[s.label_id], near)
+            for s, near in zip(self._negatives, against, strict=True)
+            if near >= _NEAR_COPY and s.label_id in self._number
+        ]
+        return {label for label, near in close if near > head.nearness(u, label).max()}
 
     def _cited(self, ranking: Ranking) -> list[int]:
         cited = ranking.labels[: 2 if ranking.decision == "ambiguous" else 1]
