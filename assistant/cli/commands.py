@@ -3,14 +3,14 @@
 Each opens the assistant, does one thing and prints it. Models are imported by what needs them.
 """
 
-import shlex
 import sys
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from assistant.cli.background import background
+from assistant.cli.lines import photos_in, read_line
 from assistant.cli.options import (
     Answerer,
     Captioner,
@@ -91,8 +91,8 @@ def chat(
         talk = imprint.conversation(conversation)
         if sys.stdin.isatty() and not as_json:
             print(f"{imprint.models.describe()}\nType and press Enter; an empty line ends it.")
-        while line := _read_line():
-            text, photos = _photos_in(line)
+        while line := read_line():
+            text, photos = photos_in(line)
             show_reply(talk.stream(text, photos), as_json=as_json)
 
 
@@ -130,11 +130,8 @@ def classify(
     as_json: Json = False,
 ) -> None:
     """Say what a picture shows."""
-    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
-        from assistant.cli.show import show_step
-
-        names = {"labels": label} if label else {}
-        show_step(imprint.call("classify_image", [photo], **names), as_json=as_json)
+    names = {"labels": label} if label else {}
+    _do(context.obj.over(home, profile, workspace), as_json, "classify_image", [photo], **names)
 
 
 @app.command()
@@ -147,10 +144,7 @@ def caption(
     as_json: Json = False,
 ) -> None:
     """Describe a picture."""
-    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
-        from assistant.cli.show import show_step
-
-        show_step(imprint.call("caption_image", [photo]), as_json=as_json)
+    _do(context.obj.over(home, profile, workspace), as_json, "caption_image", [photo])
 
 
 @app.command()
@@ -164,10 +158,13 @@ def answer(
     as_json: Json = False,
 ) -> None:
     """Answer a question about a picture."""
-    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
-        from assistant.cli.show import show_step
-
-        show_step(imprint.call("answer_question", [photo], question=question), as_json=as_json)
+    _do(
+        context.obj.over(home, profile, workspace),
+        as_json,
+        "answer_question",
+        [photo],
+        question=question,
+    )
 
 
 @app.command()
@@ -224,11 +221,8 @@ def teach(
     as_json: Json = False,
 ) -> None:
     """Teach a label by pictures."""
-    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
-        from assistant.cli.show import show_step
-
-        args = {"label": label, **({"description": description} if description else {})}
-        show_step(imprint.call("teach_label", photos, **args), as_json=as_json)
+    args = {"label": label, **({"description": description} if description else {})}
+    _do(context.obj.over(home, profile, workspace), as_json, "teach_label", photos, **args)
 
 
 @app.command()
@@ -239,10 +233,7 @@ def labels(
     as_json: Json = False,
 ) -> None:
     """List what has been taught."""
-    with opened(context.obj.over(home, None, workspace), as_json=as_json) as imprint:
-        from assistant.cli.show import show_step
-
-        show_step(imprint.call("list_labels"), as_json=as_json)
+    _do(context.obj.over(home, None, workspace), as_json, "list_labels")
 
 
 @app.command()
@@ -270,10 +261,7 @@ def forget(
     as_json: Json = False,
 ) -> None:
     """Forget a label (undo brings it back)."""
-    with opened(context.obj.over(home, None, workspace), as_json=as_json) as imprint:
-        from assistant.cli.show import show_step
-
-        show_step(imprint.call("forget_label", label=label), as_json=as_json)
+    _do(context.obj.over(home, None, workspace), as_json, "forget_label", label=label)
 
 
 @app.command()
@@ -284,29 +272,17 @@ def undo(
     as_json: Json = False,
 ) -> None:
     """Take the last change of memory back."""
-    with opened(context.obj.over(home, None, workspace), as_json=as_json) as imprint:
-        from assistant.cli.show import show_step
-
-        show_step(imprint.call("undo"), as_json=as_json)
+    _do(context.obj.over(home, None, workspace), as_json, "undo")
 
 
 app.command()(background)
 
 
-def _read_line() -> str:
-    try:
-        return input("> " if sys.stdin.isatty() else "").strip()
-    except (EOFError, KeyboardInterrupt):
-        return ""
+def _do(
+    common: Common, as_json: bool, tool: str, photos: Sequence[str] = (), **arguments: Any
+) -> None:
+    """Call one tool and print what it says."""
+    with opened(common, as_json=as_json) as imprint:
+        from assistant.cli.show import show_step
 
-
-def _photos_in(line: str) -> tuple[str, list[str]]:
-    """The text and the pictures of a line: words that are files that exist are pictures."""
-    try:
-        words = shlex.split(line)
-    except ValueError:  # an apostrophe: "what's this"
-        words = line.split()
-    photos = [w for w in words if Path(w).is_file() or w.startswith(("http://", "https://"))]
-    if not photos:
-        return line, []
-    return " ".join(w for w in words if w not in photos), photos
+        show_step(imprint.call(tool, photos, **arguments), as_json=as_json)
