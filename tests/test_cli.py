@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 import assistant.cli.options as options
 from assistant.cli import app
-from assistant.cli.commands import _photos_in
+from assistant.cli.lines import photos_in
 from tests.conftest import PICTURES
 from tests.fakes import drawing
 
@@ -79,7 +79,7 @@ def test_chat_reads_lines_and_finds_pictures_in_them(
         "teach_label",
         "classify_image",
     ]
-    assert _photos_in("what's this") == ("what's this", [])
+    assert photos_in("what's this") == ("what's this", [])
 
 
 def test_errors_are_one_sentence_and_exit_1(run: Callable[..., Result], tmp_path: Path) -> None:
