@@ -9,6 +9,9 @@
     ├── MemoryFailed
     │   ├── MemoryInUse          another process owns this folder
     │   └── MemoryDamaged        the journal cannot be read
+    ├── TrainingError
+    │   ├── DataError            a source of pictures cannot be trained on
+    │   └── TrainingFailed       a training run, or what it left, cannot be used or gone on with
     └── ToolError                a tool cannot do what was asked
         ├── NoPhoto              it needs a picture and there is none
         ├── BadLabel             a text that cannot be the name of a label
@@ -22,6 +25,7 @@ Anything that is not an ImprintError is a bug, and is not caught below the edges
 __all__ = [
     "BadCall",
     "BadLabel",
+    "DataError",
     "ImprintError",
     "MemoryDamaged",
     "MemoryFailed",
@@ -33,6 +37,8 @@ __all__ = [
     "PhotoError",
     "SettingsError",
     "ToolError",
+    "TrainingError",
+    "TrainingFailed",
     "UnknownLabel",
 ]
 
@@ -71,6 +77,18 @@ class MemoryInUse(MemoryFailed):
 
 class MemoryDamaged(MemoryFailed):
     """The journal cannot be read."""
+
+
+class TrainingError(ImprintError):
+    """Something cannot be trained."""
+
+
+class DataError(TrainingError):
+    """A source of pictures cannot be trained on."""
+
+
+class TrainingFailed(TrainingError):
+    """A training run, or what it left, cannot be used or gone on with."""
 
 
 class ToolError(ImprintError):

@@ -78,8 +78,7 @@ class TransformersAnswerer:
         stop: Event | None = None,
     ) -> str:
         """The answer's text; ``on_token`` gets it piece by piece; ``stop`` ends it early."""
-        image = shrink(photo.image, self._side)
-        inputs = self._inputs(image, self._plain(question) or _DEFAULT_QUESTION)
+        inputs = self.inputs(photo.image, question)
         with self._lock, inference(self._threads):
             return generate_text(
                 self._model,
@@ -90,7 +89,21 @@ class TransformersAnswerer:
                 stop=stop,
             )
 
-    def _plain(self, text: str) -> str:
+    @property
+    def model(self) -> Any:
+        """The transformers model: what training adapts."""
+        return self._model
+
+    @property
+    def processor(self) -> Any:
+        """Its image processor and tokenizer."""
+        return self._processor
+
+    def inputs(self, image: Image.Image, question: str) -> Any:
+        """The tensors, a batch of one, that :meth:`answer` gives the model; still on the CPU."""
+        return self._inputs(shrink(image, self._side), self.plain(question) or _DEFAULT_QUESTION)
+
+    def plain(self, text: str) -> str:
         """``text`` without special tokens, also those that appear once another is gone."""
         while (plain := self._special.sub("", text)) != text:
             text = plain
