@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,20 @@ import torch
 from PIL import Image, ImageDraw
 from tokenizers import Tokenizer
 
+from finetune.pocket.answering import answer_logits, exact, picture_tokens
 from finetune.pocket.blip import BlipSettings, caption_batch, train_blip
-from finetune.pocket.clip import Batches, VisionSettings, make_tower, pair_loss, train_vision
-from finetune.pocket.convert import convert_tower
-from finetune.pocket.drawings import Gallery, load_gallery
-from finetune.pocket.evaluate import episodes, interval
-from finetune.pocket.llava import (
-    LlavaSettings,
-    answer_logits,
-    exact,
-    make_llava,
-    picture_tokens,
-    train_llava,
+from finetune.pocket.clip import (
+    Batches,
+    VisionSettings,
+    make_tower,
+    pair_loss,
+    train_vision,
+    vision_loss,
 )
+from finetune.pocket.convert import convert_tower
+from finetune.pocket.drawings import Gallery
+from finetune.pocket.evaluate import episodes, interval
+from finetune.pocket.llava import LlavaSettings, make_llava, train_llava
 from finetune.pocket.llava_names import NamesSettings, naming_questions, teach_names
 from finetune.pocket.llava_unlock import LlavaUnlockSettings, train_llava_unlocked
 from finetune.pocket.pool import Pool, contrast
@@ -35,55 +35,17 @@ from finetune.pocket.talk import Asked
 from finetune.pocket.teacher import Targets
 from finetune.pocket.text import CHAT_TEMPLATE, dressed, train_tokenizer
 from finetune.pocket.tower import embed_kept
-from finetune.pocket.training import MasterAdamW, rate
-from tests.test_pocket_world import make_drawings
+from finetune.pocket.training import Clock, MasterAdamW, rate
+from tests.pocket_parts import TINY, gallery, one_thread, targets
+
+__all__ = ["gallery", "one_thread", "targets"]
 
 SHIPPED = Path(__file__).parents[1] / "tools" / "models" / "pocket"
-TINY = VisionSettings(
-    steps=6, drawings=12, photos=4, characters=4, others=0, layers=1, width=64, heads=1,
-    projection=16, evaluate_every=3, lr=3e-3,
-)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums differ in their last bits between thread counts: exact comparisons need one count."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    return load_gallery(make_drawings(tmp_path_factory.mktemp("data")), invented=4)
 
 
 @pytest.fixture(scope="module")
 def tokenizer(gallery: Gallery) -> Tokenizer:
     return train_tokenizer(gallery, size=700)
-
-
-def made_targets(gallery: Gallery) -> Targets:
-    """What a teacher of 16 random numbers would say, with eight photos of noise."""
-    rng = np.random.default_rng(0)
-
-    def unit(n: int) -> np.ndarray:
-        rows = rng.normal(size=(n, 16)).astype(np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    drawings = np.zeros((len(gallery.sprites), 16), np.float32)
-    shown = [i for i, c in enumerate(gallery.concept_of) if gallery.concepts[c].kind == "drawing"]
-    drawings[shown] = unit(len(shown))
-    photos = rng.integers(0, 256, (8, 3, 64, 64), dtype=np.uint8)
-    return Targets(
-        np.zeros(1, np.float32), np.zeros((1, 16), np.float32), drawings, photos, unit(8)
-    )
-
-
-@pytest.fixture(scope="module")
-def targets(gallery: Gallery) -> Targets:
-    return made_targets(gallery)
 
 
 class _Interrupts:
@@ -158,10 +120,25 @@ def test_a_batch_shows_every_paired_thing_twice(gallery: Gallery, targets: Targe
     assert batch.known[:drawn].all() and not batch.known[drawn:paired].any()
 
 
+def test_a_photo_is_told_apart_from_the_other_photos_of_its_batch(
+    gallery: Gallery, targets: Targets
+) -> None:
+    batch = Batches(gallery, targets, TINY).draw(3)
+    assert batch.photos == 16 and len(batch.targets) - batch.photos == TINY.photos
+    directions, scale = torch.eye(16), torch.tensor(2.0)
+    right, mixed = batch.targets.clone(), batch.targets.clone()
+    mixed[batch.photos :] = batch.targets[batch.photos :].roll(1, 0)
+    _, near = vision_loss(right, batch, directions, scale, TINY)
+    _, far = vision_loss(mixed, batch, directions, scale, TINY)
+    assert float(near["photos"]) + 1 < float(far["photos"])
+    for other in ("naming", "things", "letters"):
+        torch.testing.assert_close(near[other], far[other])
+
+
 def test_no_time_means_no_step_and_not_finished(
     gallery: Gallery, targets: Targets, tmp_path: Path
 ) -> None:
-    *_, done = train_vision(gallery, targets, tmp_path, TINY, minutes=-1)
+    *_, done = train_vision(gallery, targets, tmp_path, TINY, clock=Clock(-1))
     assert not done
 
 
@@ -340,7 +317,7 @@ def test_the_optimiser_keeps_small_steps_that_bfloat16_would_lose() -> None:
 
 
 def test_rate_warms_up_and_falls_to_its_floor() -> None:
-    shares = [rate(s, 1000, warmup=100) for s in range(1000)]
+    shares = [rate(s, 1000, warmup=100, floor=0.04) for s in range(1000)]
     assert max(shares) == pytest.approx(1.0) and shares.index(max(shares)) in (99, 100)
     assert shares[-1] == pytest.approx(0.04, abs=1e-3)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,36 +12,18 @@ import torch
 from finetune.pocket.clip import make_tower
 from finetune.pocket.clip_text import TextSettings, assemble
 from finetune.pocket.clip_unlock import UnlockSettings, patch_labels, train_unlocked
-from finetune.pocket.drawings import COLOURS, Gallery, load_gallery
+from finetune.pocket.drawings import COLOURS, Gallery
 from finetune.pocket.teacher import Targets
 from finetune.pocket.text import dressed, train_tokenizer
 from finetune.pocket.world import Scene, Thing, chance_for, draw_scenes
-from tests.test_pocket_recipe import TINY, made_targets
-from tests.test_pocket_world import make_drawings
+from tests.pocket_parts import TINY, gallery, one_thread, targets
+
+__all__ = ["gallery", "one_thread", "targets"]
 
 SMALL = UnlockSettings(
     steps=6, drawings=6, photos=4, characters=4, others=0, scenes=8, names=8, tags=4, refresh=2,
     evaluate_every=3, lr=2e-3,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums differ in their last bits between thread counts: exact comparisons need one count."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    return load_gallery(make_drawings(tmp_path_factory.mktemp("data")), invented=4)
-
-
-@pytest.fixture(scope="module")
-def targets(gallery: Gallery) -> Targets:
-    return made_targets(gallery)
 
 
 def test_patches_are_told_what_they_show(gallery: Gallery) -> None:

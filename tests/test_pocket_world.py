@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
 
 from finetune.pocket.augment import backgrounds, cartoon, place, vary_style
 from finetune.pocket.drawings import COLOURS, Gallery, dominant_colour, load_gallery, plain_name
@@ -31,37 +29,7 @@ from finetune.pocket.world import (
     render_views,
     sample_scenes,
 )
-
-_DRAWN = {
-    "apple": ("food & drink", (214, 40, 40), "ellipse"),
-    "box": ("objects", (45, 95, 215), "rectangle"),
-    "leaf": ("animals & nature", (60, 160, 60), "polygon"),
-}
-
-
-def make_drawings(folder: Path) -> Path:
-    """Three things in two styles, with annotations as the emoji folder has them."""
-    rows = []
-    for name, (group, colour, how) in _DRAWN.items():
-        images = {}
-        for style, inset in (("noto", 6), ("twemoji", 12)):
-            picture = Image.new("RGBA", (72, 72))
-            draw = ImageDraw.Draw(picture)
-            low, high = inset, 72 - inset
-            if how == "polygon":
-                draw.polygon([(36, low), (high, high), (low, high)], fill=colour)
-            else:
-                getattr(draw, how)((low, low, high, high), fill=colour)
-            path = folder / "emoji" / style / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path)
-            images[style] = f"{style}/{name}.png"
-        rows.append(
-            {"id": name, "name": name, "tags": ["thing"], "group": group, "subgroup": "",
-             "aliases": [], "gemoji_tags": [], "images": images}
-        )  # fmt: skip
-    (folder / "emoji" / "annotations.json").write_text(json.dumps(rows), "utf-8")
-    return folder
+from tests.pocket_parts import make_drawings
 
 
 @pytest.fixture(scope="module")

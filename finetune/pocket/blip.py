@@ -29,11 +29,11 @@ from transformers import (
 
 from finetune.pocket.convert import convert_tower
 from finetune.pocket.drawings import Gallery
-from finetune.pocket.pool import draw_pool
+from finetune.pocket.pool import Pools
 from finetune.pocket.talk import caption
 from finetune.pocket.text import dressed
-from finetune.pocket.tower import MEAN, STD, normalise, tokens_kept
-from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
+from finetune.pocket.tower import ALL_PATCHES, MEAN, STD, normalise, tokens_kept
+from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 from finetune.pocket.world import Scene, chance_for, render_scenes, render_views, sample_scenes
 
 __all__ = [
@@ -170,69 +170,49 @@ def train_blip(
     settings: BlipSettings,
     *,
     held_out: tuple[Gallery, list[Scene]] | None = None,
-    minutes: float | None = None,
+    clock: Clock | None = None,
     resume: bool = True,
 ) -> tuple[BlipForConditionalGeneration, bool]:
-    """Train (or go on training) the captioner; deterministic from the seed.
-
-    Returns it and whether its last step was taken.
-    """
+    """Train (or go on training) the captioner; returns it and whether its last step was taken."""
     own = dressed(tokenizer, "blip", LENGTH)
     model = make_blip(tower, len(own), settings)
     model.eval()  # no dropout: every picture is varied
-    seen = MasterAdamW([(model.vision_model.parameters(), 1.0)], lr=settings.tower_lr)
-    said = MasterAdamW([(model.text_decoder.parameters(), 1.0)], lr=settings.lr)
-    state = load_state(folder / "blip.pt") if resume else None
-    step = 0
-    if state is not None:
-        seen.load_state_dict(state["tower"])
-        said.load_state_dict(state["decoder"])
-        step = state["step"]
-    first, total = settings.tower_steps, settings.tower_steps + settings.steps
-    progress = Progress(folder, "blip", total, minutes)
+    s = settings
 
-    def save() -> None:
-        rows = {"step": step, "tower": seen.state_dict(), "decoder": said.state_dict()}
-        save_state(folder / "blip.pt", rows)
+    def draw_near(step: int) -> Learnt:
+        loss = _tower_loss(model, tower, gallery, photos, concepts, s, step)
+        return loss, s.tower_batch, {}
 
-    def tokens_of(pictures: Tensor) -> Tensor:
-        return model.vision_model(pixel_values=normalise(pictures)).last_hidden_state
+    converted = Stage(
+        folder / "tower.pt", "blip tower",
+        MasterAdamW([(model.vision_model.parameters(), 1.0)], lr=s.tower_lr),
+        s.tower_steps, warmup=20, clock=clock, resume=resume,
+    )  # fmt: skip
+    if not converted.train(draw_near, every=s.evaluate_every):
+        return model, False
+    pools = Pools(
+        lambda shown: model.vision_model(pixel_values=normalise(shown)).last_hidden_state,
+        gallery, photos, concepts, pools=s.pools, steps=s.steps, count=s.views, single=s.single,
+        seed=s.seed,
+    )  # fmt: skip
 
-    pool, number = None, -1
-    while step < total and not progress.over:
-        rng = np.random.default_rng([settings.seed, step, 13])
-        if step < first:
-            loss = _tower_loss(model, tower, gallery, photos, concepts, settings, step)
-            loss.backward()  # type: ignore[no-untyped-call]
-            seen.step(rate(step, first, warmup=20))
-            progress.add(settings.tower_batch, loss=float(loss.detach()))
-        else:
-            done = step - first
-            wanted = done * settings.pools // settings.steps
-            if pool is None or wanted != number:
-                pool, number = None, wanted  # the old one goes before the new one comes
-                pool = draw_pool(
-                    tokens_of, gallery, photos, concepts, count=settings.views,
-                    single=settings.single, seed=settings.seed + number,
-                )  # fmt: skip
-            rows = rng.integers(0, len(pool.scenes), settings.batch)
-            says = [caption(gallery, pool.scenes[i], rng, general=settings.general) for i in rows]
-            kept = settings.kept if done < settings.whole * settings.steps else 64
-            shown, _ = pool.read(rows, kept, rng)
-            loss = caption_loss(model, shown, caption_batch(own, says))
-            loss.backward()  # type: ignore[no-untyped-call]
-            said.step(rate(done, settings.steps, warmup=100))
-            progress.add(settings.batch, loss=float(loss.detach()))
-        step += 1
-        if step % 50 == 0 or step == total:
-            more = {}
-            if step % settings.evaluate_every == 0 or step == total:
-                save()
-                if held_out is not None and step > first:
-                    more = {"named": named_share(model, own, *held_out)}
-            progress.report(step, **more)
-    save()
-    return model, step >= total
+    def learn(step: int) -> Learnt:
+        pool, rng = pools.at(step), np.random.default_rng([s.seed, step, 13])
+        rows = rng.integers(0, len(pool.scenes), s.batch)
+        says = [caption(gallery, pool.scenes[i], rng, general=s.general) for i in rows]
+        kept = s.kept if step < s.whole * s.steps else ALL_PATCHES
+        shown, _ = pool.read(rows, kept, rng)
+        return caption_loss(model, shown, caption_batch(own, says)), s.batch, {}
+
+    def evaluate() -> dict[str, float]:
+        return {} if held_out is None else {"named": named_share(model, own, *held_out)}
+
+    captions = Stage(
+        folder / "captions.pt", "blip",
+        MasterAdamW([(model.text_decoder.parameters(), 1.0)], lr=s.lr),
+        s.steps, warmup=100, clock=clock, resume=resume,
+    )  # fmt: skip
+    return model, captions.train(learn, every=s.evaluate_every, evaluate=evaluate)
 
 
 def _tower_loss(
@@ -255,7 +235,7 @@ def _tower_loss(
     ])  # fmt: skip
     pixels = normalise(pictures)
     with torch.no_grad():
-        goal, _ = tokens_kept(tower, pixels, 64)
+        goal, _ = tokens_kept(tower, pixels, ALL_PATCHES)
     tokens = model.vision_model(pixel_values=pixels).last_hidden_state
     return F.mse_loss(tokens.float(), goal.float())
 

@@ -21,8 +21,8 @@ from finetune.pocket.augment import finish
 from finetune.pocket.drawings import Gallery
 from finetune.pocket.evaluate import HeldOut, character_pictures, episodes, photo_pictures
 from finetune.pocket.teacher import Targets
-from finetune.pocket.tower import embed_kept, embed_pictures, normalise
-from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
+from finetune.pocket.tower import ALL_PATCHES, embed_kept, embed_pictures, normalise
+from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 from finetune.pocket.world import chance_for, render_views
 
 __all__ = [
@@ -61,6 +61,8 @@ class VisionSettings:
     """Weight of the softmax that finds the other one of a pair among the batch's pairs."""
     pairs_scale: float = 16.0
     """Its scale, fixed: learnt with that of the names, it falls and both stop teaching."""
+    photos_weight: float = 0.25
+    """Weight of the softmax that finds a photo's own teacher feature among the batch's photos."""
     similarity_weight: float = 8.0
     """Weight of the in-batch similarity loss."""
     own_style: float = 0.5
@@ -99,6 +101,7 @@ class Batch:
     """`pictures` (N, 3, 64, 64) with unit `targets` (N, E), where `known`; `labels`: concept or -1.
 
     Rows 2i and 2i + 1 show one thing twice: `pairs` = (end of the drawings, end of the characters).
+    Rows from `photos` on are photos.
     """
 
     pictures: Tensor
@@ -106,6 +109,7 @@ class Batch:
     known: Tensor
     labels: Tensor
     pairs: tuple[int, int]
+    photos: int
 
 
 class Batches:
@@ -159,8 +163,8 @@ class Batches:
         photos = finish(photos, strength, chance)
         targets = torch.cat([self.sprite_targets[index], self.photo_features[taken]])
         labels = torch.cat([labels, torch.full((len(photos),), -1)])
-        pictures = torch.cat([views, photos])
-        return Batch(pictures, targets, targets.norm(dim=-1) > 0.5, labels, (drawn, paired))
+        pictures, known = torch.cat([views, photos]), targets.norm(dim=-1) > 0.5
+        return Batch(pictures, targets, known, labels, (drawn, paired), len(views))
 
     def _two(self, concept: int, rng: np.random.Generator) -> list[int]:
         mine = self.gallery.concepts[concept].sprites
@@ -169,7 +173,7 @@ class Batches:
 
 def vision_loss(
     embeddings: Tensor, batch: Batch, directions: Tensor, scale: Tensor, settings: VisionSettings
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Distillation, naming and pairing losses of unit embeddings (N, E), all in float32."""
     z, t = embeddings[batch.known], batch.targets[batch.known]
     distil = (1 - (z * t).sum(-1)).mean()
@@ -183,12 +187,18 @@ def vision_loss(
     letters = pair_loss(embeddings[drawn:paired], settings.pairs_scale)
     total = distil + settings.similarity_weight * similar + settings.names_weight * naming
     total = total + settings.pairs_weight * (things + letters)
+    # Among photos the cosine alone is content with what all photos share (Tian et al. 2020, CRD).
+    shown = torch.stack([embeddings[batch.photos :], batch.targets[batch.photos :]], 1).flatten(
+        0, 1
+    )
+    photos = pair_loss(shown, settings.pairs_scale)
+    total = total + settings.photos_weight * photos
     right = (logits.argmax(-1) == batch.labels[named]).float().mean()
     parts = {
         "cos": 1 - distil, "similar": similar, "naming": naming, "right": right,
-        "things": things, "letters": letters,
+        "things": things, "letters": letters, "photos": photos,
     }  # fmt: skip
-    return total, {k: float(v.detach()) for k, v in parts.items()}
+    return total, parts
 
 
 def pair_loss(embeddings: Tensor, scale: float) -> Tensor:
@@ -208,14 +218,12 @@ def train_vision(
     *,
     held_out: HeldOut | None = None,
     data: Path | None = None,
-    minutes: float | None = None,
+    clock: Clock | None = None,
     resume: bool = True,
 ) -> tuple[CLIPVisionModelWithProjection, Tensor, bool]:
     """Train (or go on training) the vision tower.
 
     Returns it with the concepts' directions and whether its last step was taken.
-
-    The state after step n depends on the seed and n alone, however often it was interrupted.
     """
     tower = make_tower(settings)
     batches = Batches(gallery, targets, settings)
@@ -224,35 +232,22 @@ def train_vision(
     directions = nn.Parameter(torch.where(has, batches.concept_means, F.normalize(start, dim=-1)))
     scale = nn.Parameter(torch.tensor(math.log(16.0)))
     optimiser = MasterAdamW([(tower.parameters(), 1.0), ([directions, scale], 1.0)], lr=settings.lr)
-    state = load_state(folder / "vision.pt") if resume else None
-    step = 0
-    if state is not None:
-        optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
-    progress = Progress(folder, "clip vision", settings.steps, minutes)
 
-    def save() -> None:
-        save_state(folder / "vision.pt", {"step": step, "optimiser": optimiser.state_dict()})
-
-    while step < settings.steps and not progress.over:
+    def learn(step: int) -> Learnt:
         batch = batches.draw(step)
-        kept = settings.kept if step < settings.whole * settings.steps else 10**6
+        kept = settings.kept if step < settings.whole * settings.steps else ALL_PATCHES
         torch.manual_seed(step)  # which patches are kept
         embeddings = F.normalize(embed_kept(tower, normalise(batch.pictures), kept).float(), dim=-1)
         loss, parts = vision_loss(embeddings, batch, directions, scale, settings)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = optimiser.step(rate(step, settings.steps))
-        step += 1
-        progress.add(len(batch.pictures), loss=float(loss.detach()), norm=norm, **parts)
-        more = {}
-        if step % settings.evaluate_every == 0 or step == settings.steps:
-            save()
-            if held_out is not None:
-                more = measure(tower, directions, held_out, data)
-        if more or step % 20 == 0 or step == settings.steps:
-            progress.report(step, scale=float(scale.detach().exp()), **more)
-    save()
-    return tower, directions.detach(), step >= settings.steps
+        return loss, len(batch.pictures), {**parts, "scale": scale.exp()}
+
+    stage = Stage(
+        folder / "vision.pt", "clip vision", optimiser, settings.steps, warmup=150, clock=clock,
+        resume=resume,
+    )  # fmt: skip
+    evaluate = None if held_out is None else lambda: measure(tower, directions, held_out, data)
+    done = stage.train(learn, every=settings.evaluate_every, evaluate=evaluate)
+    return tower, directions.detach(), done
 
 
 def measure(

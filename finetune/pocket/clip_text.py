@@ -16,7 +16,6 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import (
     CLIPConfig,
-    CLIPImageProcessorPil,
     CLIPModel,
     CLIPProcessor,
     CLIPTextConfig,
@@ -26,12 +25,28 @@ from transformers import (
 
 from finetune.pocket.drawings import MAIN_GROUPS, Gallery
 from finetune.pocket.evaluate import HeldOut, rank_names
-from finetune.pocket.text import dressed, named_concepts, names_of, prompts, write_vocabulary
-from finetune.pocket.tower import MEAN, STD, embed_pictures
-from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
-from finetune.pocket.world import chance_for, render_views
+from finetune.pocket.pool import views_of
+from finetune.pocket.text import (
+    dressed,
+    meanings,
+    nameable,
+    named_concepts,
+    names_of,
+    prompts,
+    write_vocabulary,
+)
+from finetune.pocket.tower import embed_pictures, image_processor, normalise
+from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 
-__all__ = ["TextSettings", "assemble", "name_ranks", "save_clip", "text_embeddings", "train_text"]
+__all__ = [
+    "TextSettings",
+    "assemble",
+    "name_ranks",
+    "name_shares",
+    "save_clip",
+    "text_embeddings",
+    "train_text",
+]
 
 LENGTH = 32
 """Longest text in tokens."""
@@ -49,6 +64,7 @@ class TextSettings:
     """Concepts a step: a name and a cached picture of each, told apart from all the others."""
     texts: int = 320
     """Names and tags a step pulled towards the mean of what they name."""
+    evaluate_every: int = 300
     scale: float = 20.0
     """The model's logit scale (exponentiated)."""
     layers: int = 3
@@ -99,26 +115,6 @@ def text_embeddings(
     return F.normalize(out.pooler_output.float(), dim=-1)
 
 
-def _cache(
-    tower: nn.Module, gallery: Gallery, photos: Tensor, settings: TextSettings
-) -> tuple[Tensor, Tensor]:
-    """Embeddings and concept numbers of clean and varied views of everything that has a name."""
-    kinds = ("drawing", "shape", "garment")
-    # Thirty garments of a class are enough, however many the gallery holds.
-    sprites = np.array(
-        [s for c in gallery.concepts if c.kind in kinds for s in c.sprites[:30]], np.int64
-    )
-    rows, labels = [], []
-    for view in range(settings.views):
-        strength = 0.0 if view == 0 else 0.8
-        for part in np.array_split(sprites, max(1, len(sprites) // 256)):
-            chance = chance_for(settings.seed, 50 + view, int(part[0]))
-            pictures = render_views(gallery, part, chance=chance, strength=strength, photos=photos)
-            rows.append(embed_pictures(tower, pictures))
-            labels.append(torch.from_numpy(gallery.concept_of[part]))
-    return torch.cat(rows), torch.cat(labels)
-
-
 def train_text(
     tower: CLIPVisionModelWithProjection,
     directions: Tensor,
@@ -129,7 +125,7 @@ def train_text(
     settings: TextSettings,
     *,
     held_out: HeldOut | None = None,
-    minutes: float | None = None,
+    clock: Clock | None = None,
     resume: bool = True,
 ) -> tuple[CLIPModel, bool]:
     """Train the text tower against cached views and the learnt `directions` (concepts, E).
@@ -139,34 +135,28 @@ def train_text(
     own = dressed(tokenizer, "clip", LENGTH)
     model = assemble(tower, len(own), settings)
     trained = [*model.text_model.parameters(), *model.text_projection.parameters()]
-    optimiser = MasterAdamW([(trained, 1.0)], lr=settings.lr)
-    state = load_state(folder / "text.pt") if resume else None
-    step = 0
-    if state is not None:
-        optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
-    if step >= settings.steps:
+    stage = Stage(
+        folder / "text.pt", "clip text", MasterAdamW([(trained, 1.0)], lr=settings.lr),
+        settings.steps, warmup=50, clock=clock, resume=resume,
+    )  # fmt: skip
+    if stage.done:
         return model, True
-    kept = [i for i, c in enumerate(gallery.concepts) if c.kind != "character" and c.sprites]
-    pictures, labels = _cache(tower, gallery, photos, settings)
-    means = torch.zeros_like(directions).index_add_(0, labels, pictures)
+    things = nameable(gallery)
+    pictures, owners = views_of(
+        lambda shown: embed_pictures(tower, shown), gallery, photos, things,
+        views=settings.views, seed=settings.seed + 50,
+    )  # fmt: skip
+    means = torch.zeros_like(directions).index_add_(0, owners, pictures)
     goals = F.normalize(F.normalize(means, dim=-1) + F.normalize(directions, dim=-1), dim=-1)
-    shown = {i: (labels == i).nonzero()[:, 0].tolist() for i in kept}
-    words: dict[str, list[int]] = {}
-    for i in kept:
-        for text in [*names_of(gallery, i), *gallery.concepts[i].tags]:
-            words.setdefault(text, []).append(i)
-    texts = list(words)
-    text_goals = F.normalize(torch.stack([goals[words[t]].mean(0) for t in texts]), dim=-1)
-    progress = Progress(folder, "clip text", settings.steps, minutes)
+    shown = {i: (owners == i).nonzero()[:, 0].tolist() for i in things}
+    meant = meanings(gallery)
+    texts = list(meant)
+    text_goals = F.normalize(torch.stack([goals[meant[t]].mean(0) for t in texts]), dim=-1)
 
-    def save() -> None:
-        save_state(folder / "text.pt", {"step": step, "optimiser": optimiser.state_dict()})
-
-    while step < settings.steps and not progress.over:
+    def learn(step: int) -> Learnt:
         rng = np.random.default_rng([settings.seed, step, 5])
         chosen = rng.integers(0, len(texts), settings.texts)
-        few = rng.choice(kept, min(settings.names, len(kept)), replace=False)
+        few = rng.choice(things, min(settings.names, len(things)), replace=False)
         own_names = [str(rng.choice(names_of(gallery, int(i))[:4])) for i in few]
         asked = own_names + [texts[i] for i in chosen]
         written = [prompts(t, rng)[0] if rng.random() < 0.6 else t for t in asked]
@@ -177,21 +167,20 @@ def train_text(
         naming = F.cross_entropy(logits, torch.arange(len(few)))
         pull = (1 - (others * text_goals[chosen]).sum(-1)).mean()
         pull = pull + (1 - (names * goals[few]).sum(-1)).mean()
-        loss = naming * 0.5 + 2 * pull
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step(rate(step, settings.steps, warmup=50))
-        step += 1
-        progress.add(len(few), naming=float(naming.detach()), pull=float(pull.detach()))
-        if step % 50 == 0 or step == settings.steps:
-            more = {}
-            if step % 300 == 0 or step == settings.steps:
-                save()
-                if held_out is not None:
-                    ranks = name_ranks(model, own, gallery, held_out)
-                    more = {"top1": float((ranks < 1).mean()), "top5": float((ranks < 5).mean())}
-            progress.report(step, **more)
-    save()
-    return model, step >= settings.steps
+        return naming * 0.5 + 2 * pull, len(few), {"naming": naming, "pull": pull}
+
+    def evaluate() -> dict[str, float]:
+        return {} if held_out is None else name_shares(model, own, gallery, held_out)
+
+    return model, stage.train(learn, every=settings.evaluate_every, evaluate=evaluate)
+
+
+def name_shares(
+    model: CLIPModel, tokenizer: PreTrainedTokenizerFast, gallery: Gallery, held_out: HeldOut
+) -> dict[str, float]:
+    """Share of held-out drawings whose name is the first, or among the first five."""
+    ranks = name_ranks(model, tokenizer, gallery, held_out)
+    return {"name1": float((ranks < 1).mean()), "name5": float((ranks < 5).mean())}
 
 
 @torch.no_grad()
@@ -214,7 +203,7 @@ def name_ranks(
     correct = [spoken[held_out.concepts[r].name] for r in rows]
 
     def features(pictures: Tensor) -> Tensor:
-        out = model.get_image_features(pixel_values=((pictures - MEAN) / STD).bfloat16())
+        out = model.get_image_features(pixel_values=normalise(pictures))
         return F.normalize(out.pooler_output.float(), dim=-1)
 
     pictures = torch.cat([features(p) for p in held_out.asked[rows].split(128)])
@@ -225,12 +214,5 @@ def save_clip(model: CLIPModel, tokenizer: Tokenizer, gallery: Gallery, folder: 
     """Weights, configs, tokenizer, processor and vocabulary.json, as on the Hub."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
-    images = CLIPImageProcessorPil(
-        size={"height": 64, "width": 64},
-        do_center_crop=False,
-        crop_size={"height": 64, "width": 64},
-        image_mean=[MEAN] * 3,
-        image_std=[STD] * 3,
-    )
-    CLIPProcessor(images, dressed(tokenizer, "clip", LENGTH)).save_pretrained(folder)
+    CLIPProcessor(image_processor(), dressed(tokenizer, "clip", LENGTH)).save_pretrained(folder)
     write_vocabulary(gallery, folder / "vocabulary.json")

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from transformers import CLIPModel, CLIPVisionModelWithProjection, PreTrainedTokenizerFast
 
 from finetune.pocket.clip import Batches, VisionSettings, measure, vision_loss
-from finetune.pocket.clip_text import LENGTH, name_ranks, text_embeddings
+from finetune.pocket.clip_text import LENGTH, name_shares, text_embeddings
 from finetune.pocket.drawings import COLOURS, Gallery
 from finetune.pocket.evaluate import HeldOut
 from finetune.pocket.teacher import Targets
-from finetune.pocket.text import dressed, names_of, prompts
-from finetune.pocket.tower import normalise, tokens_kept
-from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
+from finetune.pocket.text import dressed, meanings, nameable, names_of, prompts
+from finetune.pocket.tower import ALL_PATCHES, normalise, tokens_kept
+from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 from finetune.pocket.world import Scene, chance_for, draw_scenes, sample_scenes
 
 __all__ = ["PatchLabels", "UnlockSettings", "patch_labels", "train_unlocked"]
@@ -118,23 +118,18 @@ class _Words:
         settings: UnlockSettings,
     ) -> None:
         self._model, self._own, self._gallery, self._settings = model, own, gallery, settings
-        kept = [i for i, c in enumerate(gallery.concepts) if c.kind != "character" and c.sprites]
-        self.kept = torch.tensor(kept)
-        width = model.text_projection.out_features
-        self.all = torch.zeros(len(gallery.concepts), width)
-        words: dict[str, list[int]] = {}
-        for i in kept:
-            for text in [*names_of(gallery, i), *gallery.concepts[i].tags]:
-                words.setdefault(text, []).append(i)
-        self._meant, self._texts = words, list(words)
+        self._named = torch.tensor(nameable(gallery))
+        self.all = torch.zeros(len(gallery.concepts), model.text_projection.out_features)
+        self._meant = meanings(gallery)
+        self._texts = list(self._meant)
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Write every name."""
-        names = [names_of(self._gallery, int(i))[0] for i in self.kept]
+        names = [names_of(self._gallery, int(i))[0] for i in self._named]
         rows = [text_embeddings(self._model, self._own, names[i : i + 256])
                 for i in range(0, len(names), 256)]  # fmt: skip
-        self.all[self.kept] = torch.cat(rows)
+        self.all[self._named] = torch.cat(rows)
 
     def now(self, shown: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Directions (concepts, E), those of `shown` with gradient; and the loss of the tags."""
@@ -163,13 +158,13 @@ def train_unlocked(
     held_out: HeldOut | None = None,
     held_out_scenes: tuple[Gallery, list[Scene]] | None = None,
     data: Path | None = None,
-    minutes: float | None = None,
+    clock: Clock | None = None,
     resume: bool = True,
 ) -> bool:
     """Train (or go on training) `tower` and the text tower of `model`, in place.
 
     Scenes are made of `concepts`. The model takes the tower's weights at the end. Returns whether
-    the last step was taken; the state depends on the seed and the step alone.
+    the last step was taken.
     """
     own = dressed(tokenizer, "clip", LENGTH)
     s = settings
@@ -187,22 +182,12 @@ def train_unlocked(
     optimiser = MasterAdamW(
         [(tower.parameters(), 1.0), (texts, s.text_rate), ([nothing, colours], 3.0)], lr=s.lr
     )
-    state = load_state(folder / "unlock.pt") if resume else None
-    step = 0
-    if state is not None:
-        optimiser.load_state_dict(state["optimiser"])
-        step, words.all = state["step"], state["names"]
-    progress = Progress(folder, "clip unlock", s.steps, minutes)
     scale = torch.tensor(float(np.log(s.scale)))
 
-    def save() -> None:
-        rows = {"step": step, "optimiser": optimiser.state_dict(), "names": words.all}
-        save_state(folder / "unlock.pt", rows)
-
-    while step < s.steps and not progress.over:
+    def learn(step: int) -> Learnt:
         if step % s.refresh == 0:
             words.refresh()
-        kept = s.kept if step < s.whole * s.steps else 10**6
+        kept = s.kept if step < s.whole * s.steps else ALL_PATCHES
         rng = np.random.default_rng([s.seed, step, 42])
         batch = batches.draw(step)
         scenes = sample_scenes(
@@ -229,28 +214,26 @@ def train_unlocked(
             ignore_index=-1,
         )
         loss = loss + s.patches_weight * (naming + 0.5 * whole) + s.colours_weight * coloured
-        loss = loss + 0.5 * pull
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step(rate(step, s.steps, warmup=40))
-        step += 1
-        extra = {"patches": naming, "scene": whole, "colour": coloured, "pull": pull}
-        parts |= {k: float(v.detach()) for k, v in extra.items()}
-        progress.add(count + len(scenes), loss=float(loss.detach()), **parts)
-        more: dict[str, float] = {}
-        if step % s.evaluate_every == 0 or step == s.steps:
-            save()
-            if held_out is not None:
-                _give(tower, model)
-                more = measure(tower, words.all, held_out, data)
-                ranks = name_ranks(model, own, gallery, held_out)
-                more |= {"name1": float((ranks < 1).mean()), "name5": float((ranks < 5).mean())}
-            if held_out_scenes is not None:
-                more["found"] = _found(tower, words.all, *held_out_scenes)
-        if more or step % 20 == 0 or step == s.steps:
-            progress.report(step, **more)
-    save()
+        parts |= {"patches": naming, "scene": whole, "colour": coloured, "pull": pull}
+        return loss + 0.5 * pull, count + len(scenes), parts
+
+    def evaluate() -> dict[str, float]:
+        results: dict[str, float] = {}
+        if held_out is not None:
+            _give(tower, model)
+            results |= measure(tower, words.all, held_out, data)
+            results |= name_shares(model, own, gallery, held_out)
+        if held_out_scenes is not None:
+            results["found"] = _found(tower, words.all, *held_out_scenes)
+        return results
+
+    stage = Stage(
+        folder / "unlock.pt", "clip unlock", optimiser, s.steps, warmup=40, clock=clock,
+        resume=resume, kept={"names": words.all},
+    )  # fmt: skip
+    done = stage.train(learn, every=s.evaluate_every, evaluate=evaluate)
     _give(tower, model)
-    return step >= s.steps
+    return done
 
 
 def _give(tower: CLIPVisionModelWithProjection, model: CLIPModel) -> None:
@@ -284,7 +267,7 @@ def _found(
     hits = things = 0
     for start in range(0, len(scenes), 64):
         part = scenes[start : start + 64]
-        tokens, _ = tokens_kept(tower, normalise(pictures[start : start + 64]), 10**6)
+        tokens, _ = tokens_kept(tower, normalise(pictures[start : start + 64]), ALL_PATCHES)
         embedded = F.normalize(tower.visual_projection(tokens[:, 1:]).float(), dim=-1)
         for row, scene in enumerate(part):
             for slot, thing in enumerate(scene.things):

@@ -16,14 +16,16 @@ import torch
 from torch import Tensor
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
+from finetune.pocket.answering import answer_loss, picture_tokens, split_tower
 from finetune.pocket.drawings import Gallery
-from finetune.pocket.llava import answer_loss, picture_tokens
+from finetune.pocket.pool import views_of
 from finetune.pocket.prompt import pack
 from finetune.pocket.talk import Asked, a, plural
-from finetune.pocket.training import MasterAdamW, Progress, load_state, rate, save_state
-from finetune.pocket.world import chance_for, render_views
+from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 
 __all__ = ["NamesSettings", "naming_questions", "teach_names"]
+
+_SAVE = 200  # steps between two saved states
 
 _WHAT = (
     "what is this?", "what is in the picture?", "what do you see?", "what is it?",
@@ -61,60 +63,38 @@ def naming_questions(
     return rows
 
 
-@torch.no_grad()
-def _class_tokens(
-    model: LlavaForConditionalGeneration,
-    gallery: Gallery,
-    photos: Tensor,
-    concepts: Sequence[int],
-    settings: NamesSettings,
-) -> tuple[Tensor, list[int]]:
-    sprites = np.array([s for c in concepts for s in gallery.concepts[c].sprites[:30]], np.int64)
-    rows, owners = [], []
-    for view in range(settings.views):
-        for part in np.array_split(sprites, max(1, len(sprites) // 128)):
-            chance = chance_for(settings.seed, 70 + view, int(part[0]))
-            strength = 0.0 if view == 0 else 0.8
-            seen = render_views(gallery, part, chance=chance, strength=strength, photos=photos)
-            rows.append(picture_tokens(model, seen)[:, :1])
-            owners += [int(c) for c in gallery.concept_of[part]]
-    return torch.cat(rows), owners
-
-
 def teach_names(
     model: LlavaForConditionalGeneration,
-    tokenizer: PreTrainedTokenizerFast,
+    own: PreTrainedTokenizerFast,
     gallery: Gallery,
     photos: Tensor,
     concepts: Sequence[int],
     folder: Path,
     settings: NamesSettings,
     *,
+    clock: Clock | None = None,
     resume: bool = True,
-) -> None:
-    """Teach the projector and the language model the names of `concepts`; the tower stays.
-
-    Takes minutes; done once, its result is read back from `folder` when the recipe goes on.
-    """
-    done = load_state(folder / "names.pt") if resume else None
-    if done is not None:
-        model.load_state_dict(done)
-        return
+) -> bool:
+    """Teach projector and language model the names of `concepts`; whether all steps were taken."""
+    _, learnt = split_tower(model)
+    stage = Stage(
+        folder / "names.pt", "llava names", MasterAdamW([(learnt, 1.0)], lr=settings.lr),
+        settings.steps, warmup=50, floor=0.3, clock=clock, resume=resume,
+    )  # fmt: skip
+    if stage.done:
+        return True
     asked_about = [*concepts, *gallery.of_kind("shape"), *gallery.of_kind("garment")]
-    tokens, owners = _class_tokens(model, gallery, photos, asked_about, settings)
-    towers = {id(p) for p in model.model.vision_tower.parameters()}
-    learnt = [p for p in model.parameters() if id(p) not in towers]
-    optimiser = MasterAdamW([(learnt, 1.0)], lr=settings.lr)
-    progress = Progress(folder, "llava names", settings.steps, None)
+    tokens, owners = views_of(
+        lambda seen: picture_tokens(model, seen)[:, :1], gallery, photos, asked_about,
+        views=settings.views, seed=settings.seed + 70,
+    )  # fmt: skip
     first = torch.zeros(settings.batch, 1, dtype=torch.long)
-    for step in range(settings.steps):
+
+    def learn(step: int) -> Learnt:
         rng = np.random.default_rng([settings.seed, step, 31])
         chosen = rng.integers(0, len(owners), settings.batch)
-        asked = [naming_questions(gallery, owners[i], asked_about, rng) for i in chosen]
-        loss = answer_loss(model, pack(tokenizer, asked, places=first), tokens[chosen])
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step(rate(step, settings.steps, warmup=50, floor=0.3))
-        progress.add(settings.batch, loss=float(loss.detach()))
-        if (step + 1) % 50 == 0:
-            progress.report(step + 1)
-    save_state(folder / "names.pt", model.state_dict())
+        asked = [naming_questions(gallery, int(owners[i]), asked_about, rng) for i in chosen]
+        loss = answer_loss(model, pack(own, asked, places=first), tokens[chosen])
+        return loss, settings.batch, {}
+
+    return stage.train(learn, every=_SAVE)

@@ -1,4 +1,4 @@
-"""Pictures of scenes whose tokens are computed once and read many times.
+"""Pictures whose tokens or embeddings are computed once and read many times.
 
 Drawing a scene and running the vision tower cost more than a step of a small language model, and
 most of a picture's tokens show paper. So a stage draws some thousand scenes, keeps their tokens,
@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from finetune.pocket.drawings import Gallery
-from finetune.pocket.world import Scene, chance_for, render_scenes, sample_scenes
+from finetune.pocket.world import Scene, chance_for, render_scenes, render_views, sample_scenes
 
-__all__ = ["Pool", "contrast", "draw_pool"]
+__all__ = ["Pool", "Pools", "contrast", "draw_pool", "views_of"]
 
 _PART = 256
 _PATCH = 8
@@ -90,3 +90,65 @@ def draw_pool(
         scenes += part
     assert tokens is not None
     return Pool(tokens, rows, scenes)
+
+
+class Pools:
+    """The pools of a stage, drawn one after the other as its steps come to them."""
+
+    def __init__(
+        self,
+        tokens_of: Callable[[Tensor], Tensor],
+        gallery: Gallery,
+        photos: Tensor,
+        concepts: Sequence[int],
+        *,
+        pools: int,
+        steps: int,
+        count: int,
+        single: float,
+        seed: int,
+    ) -> None:
+        self._tokens_of, self._world = tokens_of, (gallery, photos, concepts)
+        self._pools, self._steps = pools, steps
+        self._count, self._single, self._seed = count, single, seed
+        self._pool: Pool | None = None
+        self._number = -1
+
+    def at(self, step: int) -> Pool:
+        """The pool of a step; drawn now if the last one asked for was another."""
+        number = step * self._pools // self._steps
+        if self._pool is None or number != self._number:
+            self._pool, self._number = None, number  # the old one goes before the new one comes
+            self._pool = draw_pool(
+                self._tokens_of, *self._world, count=self._count, single=self._single,
+                seed=self._seed + number,
+            )  # fmt: skip
+        return self._pool
+
+
+@torch.no_grad()
+def views_of(
+    read: Callable[[Tensor], Tensor],
+    gallery: Gallery,
+    photos: Tensor,
+    concepts: Sequence[int],
+    *,
+    views: int,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    """What `read` makes (n, ...) of pictures of single things: rows (N, ...), their concepts (N,).
+
+    The first of the `views` of each sprite is the drawing as people send it. Of a class of
+    garments thirty are enough, however many the gallery holds.
+    """
+    sprites = np.array([s for c in concepts for s in gallery.concepts[c].sprites[:30]], np.int64)
+    rows, owners = [], []
+    for view in range(views):
+        for part in np.array_split(sprites, max(1, len(sprites) // _PART)):
+            pictures = render_views(
+                gallery, part, chance=chance_for(seed + view, int(part[0])),
+                strength=0.0 if view == 0 else 0.8, photos=photos,
+            )  # fmt: skip
+            rows.append(read(pictures))
+            owners.append(torch.from_numpy(gallery.concept_of[part]))
+    return torch.cat(rows), torch.cat(owners)

@@ -7,7 +7,6 @@ and LLaVA on its tower) and the folders; the models' own files know the training
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -30,6 +29,7 @@ from finetune.pocket.evaluate import HeldOut, load_held_out
 from finetune.pocket.talk import Asked, questions
 from finetune.pocket.teacher import Targets, precompute
 from finetune.pocket.text import dressed, train_tokenizer
+from finetune.pocket.training import Clock
 from finetune.pocket.world import Scene, chance_for, render_scenes, sample_scenes
 
 __all__ = [
@@ -211,23 +211,19 @@ class Recipe:
             "blip": self._blip,
             "llava": self._llava,
         }
-        return steps[name](minutes, resume)
+        return steps[name](Clock(minutes), resume)
 
-    def _clip(self, minutes: float | None, resume: bool) -> bool:
-        folder, start = self.run / "clip", time.monotonic()
-
-        def left() -> float | None:
-            return None if minutes is None else minutes - (time.monotonic() - start) / 60
-
+    def _clip(self, clock: Clock, resume: bool) -> bool:
+        folder = self.run / "clip"
         tower, directions, done = clip.train_vision(
             self.gallery, self.targets, folder, self.vision, held_out=self.held_out,
-            data=self.data, minutes=minutes, resume=resume,
+            data=self.data, clock=clock, resume=resume,
         )  # fmt: skip
         if not done:
             return False
         model, done = clip_text.train_text(
             tower, directions, self.gallery, self.photos, self.tokenizer, folder, self.text,
-            held_out=self.held_out, minutes=left(), resume=resume,
+            held_out=self.held_out, clock=clock, resume=resume,
         )  # fmt: skip
         if not done:
             return False
@@ -235,12 +231,12 @@ class Recipe:
             tower, model, self.gallery, self.targets, self.tokenizer, self.concepts, folder,
             self.vision, self.unlock, held_out=self.held_out,
             held_out_scenes=held_out_scenes(self.data, self.world, 200, single=0.0),
-            data=self.data, minutes=left(), resume=resume,
+            data=self.data, clock=clock, resume=resume,
         )  # fmt: skip
         clip_text.save_clip(model, self.tokenizer, self.gallery, self.out / "clip")
         return done
 
-    def _background(self, minutes: float | None, resume: bool) -> bool:
+    def _background(self, clock: Clock, resume: bool) -> bool:
         """Minutes, and nothing to resume: measured in one go on the finished CLIP."""
         from finetune.pocket.background import write_background
 
@@ -249,34 +245,31 @@ class Recipe:
         log.info("background: %s", " ".join(f"{k} {v:.3g}" for k, v in results.items()))
         return True
 
-    def _blip(self, minutes: float | None, resume: bool) -> bool:
+    def _blip(self, clock: Clock, resume: bool) -> bool:
         model, done = blip_recipe.train_blip(
             self.tower(), self.gallery, self.photos, self.tokenizer, self.concepts,
             self.run / "blip", self.blip,
-            held_out=held_out_scenes(self.data, self.world, 300), minutes=minutes, resume=resume,
+            held_out=held_out_scenes(self.data, self.world, 300), clock=clock, resume=resume,
         )  # fmt: skip
         blip_recipe.save_blip(model, self.tokenizer, self.out / "blip")
         return done
 
-    def _llava(self, minutes: float | None, resume: bool) -> bool:
-        folder, easy, start = self.run / "llava", self.data / "easy_vqa", time.monotonic()
+    def _llava(self, clock: Clock, resume: bool) -> bool:
+        easy = self.data / "easy_vqa"
+        shapes = EasyVqa(easy) if easy.exists() else None
         own = dressed(self.tokenizer, "llava", llava_recipe.LENGTH)
         model = llava_recipe.make_llava(self.tower(), own, self.llava)
-        llava_names.teach_names(
-            model, own, self.gallery, self.photos, self.concepts, folder, self.llava_names,
-            resume=resume,
-        )  # fmt: skip
-        shapes = EasyVqa(easy) if easy.exists() else None
+        learnt = (model, own, self.gallery, self.photos, self.concepts, self.run / "llava")
         held_out = held_out_questions(self.data, self.world, 300)
-        done = llava_recipe.train_llava(
-            model, own, self.gallery, self.photos, self.concepts, folder, self.llava, easy=shapes,
-            held_out=held_out, minutes=minutes, resume=resume,
+        done = (
+            llava_names.teach_names(*learnt, self.llava_names, clock=clock, resume=resume)
+            and llava_recipe.train_llava(
+                *learnt, self.llava, easy=shapes, held_out=held_out, clock=clock, resume=resume
+            )
+            and llava_unlock.train_llava_unlocked(
+                *learnt, self.llava_unlock, easy=shapes, held_out=held_out, clock=clock,
+                resume=resume,
+            )
         )  # fmt: skip
-        if done:
-            left = None if minutes is None else minutes - (time.monotonic() - start) / 60
-            done = llava_unlock.train_llava_unlocked(
-                model, own, self.gallery, self.photos, self.concepts, folder, self.llava_unlock,
-                easy=shapes, held_out=held_out, minutes=left, resume=resume,
-            )  # fmt: skip
         llava_recipe.save_llava(model, self.tokenizer, self.out / "llava")
         return done

@@ -34,6 +34,8 @@ __all__ = [
     "IMAGE",
     "PAD",
     "dressed",
+    "meanings",
+    "nameable",
     "named_concepts",
     "names_of",
     "prompts",
@@ -77,6 +79,20 @@ def names_of(gallery: Gallery, concept: int) -> list[str]:
     """All full names of a concept, its own first."""
     c = gallery.concepts[concept]
     return list(dict.fromkeys([c.name, c.spoken, *c.aliases]))
+
+
+def nameable(gallery: Gallery) -> list[int]:
+    """Concepts that have pictures and a name of their own, which characters have not."""
+    return [i for i, c in enumerate(gallery.concepts) if c.kind != "character" and c.sprites]
+
+
+def meanings(gallery: Gallery) -> dict[str, list[int]]:
+    """The nameable concepts that each name, alias and tag may mean."""
+    meant: dict[str, list[int]] = {}
+    for i in nameable(gallery):
+        for text in [*names_of(gallery, i), *gallery.concepts[i].tags]:
+            meant.setdefault(text, []).append(i)
+    return meant
 
 
 def named_concepts(gallery: Gallery) -> list[int]:

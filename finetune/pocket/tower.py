@@ -8,17 +8,37 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
-__all__ = ["MEAN", "STD", "embed_kept", "embed_pictures", "normalise", "tokens_kept"]
+__all__ = [
+    "ALL_PATCHES",
+    "MEAN",
+    "STD",
+    "embed_kept",
+    "embed_pictures",
+    "image_processor",
+    "normalise",
+    "tokens_kept",
+]
 
 MEAN, STD = 0.5, 0.25
 """Pixels in 0..1 become (value - MEAN) / STD; the same numbers are in every processor config."""
+
+ALL_PATCHES = 64
+"""Patches of a picture: 64 px in patches of 8."""
 
 
 def normalise(pictures: Tensor) -> Tensor:
     """Pixels in 0..1 to what the towers take, bfloat16."""
     return ((pictures - MEAN) / STD).bfloat16()
+
+
+def image_processor() -> CLIPImageProcessorPil:
+    """What makes a picture into pixels for a CLIP tower, as it is saved beside the weights."""
+    side = {"height": 64, "width": 64}
+    return CLIPImageProcessorPil(
+        size=side, do_center_crop=False, crop_size=side, image_mean=[MEAN] * 3, image_std=[STD] * 3
+    )
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What the three recipes share: the optimiser, the schedule, checkpoints and the progress line.
+"""What the stages of all recipes share: the loop, the optimiser, checkpoints, the progress line.
 
 Knows nothing about models or data. Weights are bfloat16 for speed on CPUs with AMX; the optimiser
 keeps the float32 truth.
@@ -11,14 +11,19 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Courtesy", "MasterAdamW", "Progress", "load_state", "rate", "save_state"]
+__all__ = ["Clock", "Courtesy", "Learnt", "MasterAdamW", "Progress", "Stage", "rate"]
+
+Learnt = tuple[Tensor, int, Mapping[str, Tensor]]
+"""What a step makes: the loss (a scalar with gradient), pictures seen, and numbers to report."""
+
+_REPORT = 20  # steps between two lines of progress
 
 
 class MasterAdamW:
@@ -80,7 +85,7 @@ class MasterAdamW:
         self._inner.load_state_dict(state["inner"])
 
 
-def rate(step: int, steps: int, *, warmup: int = 150, floor: float = 0.04) -> float:
+def rate(step: int, steps: int, *, warmup: int, floor: float) -> float:
     """Share of the base learning rate: linear warm-up, then half a cosine down to `floor`."""
     if step < warmup:
         return (step + 1) / warmup
@@ -88,20 +93,94 @@ def rate(step: int, steps: int, *, warmup: int = 150, floor: float = 0.04) -> fl
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint to a temporary name, then rename: a kill leaves the old one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+class Clock:
+    """The minutes that a command may train, shared by its stages; None for no limit."""
+
+    def __init__(self, minutes: float | None = None) -> None:
+        self._end = None if minutes is None else time.monotonic() + minutes * 60
+
+    @property
+    def over(self) -> bool:
+        """Whether they are used up."""
+        return self._end is not None and time.monotonic() > self._end
 
 
-def load_state(path: Path) -> dict[str, Any] | None:
-    """A checkpoint written by `save_state`, or None where there is none."""
-    if not path.exists():
-        return None
-    state: dict[str, Any] = torch.load(path, weights_only=True)
-    return state
+class Stage:
+    """Some steps of one optimiser: counted, timed, reported, saved, and gone on with.
+
+    The state after step n depends on n and on what the steps do with it, however often the run was
+    interrupted. `kept`: tensors that are saved with the state and filled in place from it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        optimiser: MasterAdamW,
+        steps: int,
+        *,
+        warmup: int,
+        floor: float = 0.04,
+        clock: Clock | None = None,
+        resume: bool = True,
+        kept: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self._path, self._name, self._optimiser, self._steps = path, name, optimiser, steps
+        self._warmup, self._floor = warmup, floor
+        self._clock, self._kept = clock or Clock(), kept or {}
+        self._step = 0
+        if resume and path.exists():
+            state = torch.load(path, weights_only=True)
+            optimiser.load_state_dict(state["optimiser"])
+            for key, tensor in self._kept.items():
+                tensor.copy_(state[key])
+            self._step = state["step"]
+
+    @property
+    def done(self) -> bool:
+        """Whether the last step was taken."""
+        return self._step >= self._steps
+
+    def train(
+        self,
+        learn: Callable[[int], Learnt],
+        *,
+        every: int,
+        evaluate: Callable[[], Mapping[str, float]] | None = None,
+    ) -> bool:
+        """Take the steps that are left while the clock allows; returns `done`.
+
+        `learn` gets the number of the step, from 0. `evaluate` gives held-out results, after each
+        `every` steps and at the end; the state is written before it is asked.
+        """
+        progress = Progress(self._path.parent, self._name, self._steps)
+        saved = self._step
+        while not self.done and not self._clock.over:
+            loss, pictures, numbers = learn(self._step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            share = rate(self._step, self._steps, warmup=self._warmup, floor=self._floor)
+            norm = self._optimiser.step(share)
+            self._step += 1
+            values = {k: float(v.detach()) for k, v in {"loss": loss, **numbers}.items()}
+            progress.add(pictures, norm=norm, **values)
+            results: Mapping[str, float] = {}
+            if self._step % every == 0 or self.done:
+                self._save()
+                saved = self._step
+                results = evaluate() if evaluate else {}
+            if results or self._step % _REPORT == 0 or self.done:
+                progress.report(self._step, **results)
+        if saved != self._step:
+            self._save()
+        return self.done
+
+    def _save(self) -> None:
+        """Write to a temporary name, then rename: a kill leaves the old state whole."""
+        state = {"step": self._step, "optimiser": self._optimiser.state_dict(), **self._kept}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, self._path)
 
 
 class Courtesy:
@@ -143,12 +222,11 @@ class Courtesy:
 class Progress:
     """One live line on a terminal, one line a report elsewhere, and `metrics.jsonl` beside it."""
 
-    def __init__(self, folder: Path, name: str, steps: int, minutes: float | None) -> None:
+    def __init__(self, folder: Path, name: str, steps: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "metrics.jsonl"
         self._name, self._steps = name, steps
         self._start = time.monotonic()
-        self._limit = None if minutes is None else minutes * 60
         self._seen = 0
         self._courtesy = Courtesy()
         self._sums: dict[str, float] = {}
@@ -158,11 +236,6 @@ class Progress:
     def seconds(self) -> float:
         """Seconds since this process began to train."""
         return time.monotonic() - self._start
-
-    @property
-    def over(self) -> bool:
-        """Whether the time allowed is used up."""
-        return self._limit is not None and self.seconds > self._limit
 
     def add(self, pictures: int, **losses: float) -> None:
         """Count a step of `pictures` with its losses."""

@@ -211,7 +211,7 @@ def caption_rows(
 
 def easy_rows(data: Path, model: Any, tokenizer: Any) -> None:
     """Exact answers about the pictures of easy_vqa held out."""
-    from finetune.pocket.llava import exact
+    from finetune.pocket.answering import exact
 
     results = exact(model, tokenizer, *EasyVqa(data / "easy_vqa").held_out())
     row("easy_vqa, pictures held out, exact", sum(r for _, r in results), len(results))
@@ -219,7 +219,7 @@ def easy_rows(data: Path, model: Any, tokenizer: Any) -> None:
 
 def answer_rows(data: Path, style: str, model: Any, tokenizer: Any) -> None:
     """Exact answers about composed scenes, by kind of question."""
-    from finetune.pocket.llava import exact
+    from finetune.pocket.answering import exact
 
     world = WorldSettings(held_out_style=style)
     results = exact(model, tokenizer, *held_out_questions(data, world, 800))
