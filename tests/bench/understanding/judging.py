@@ -13,9 +13,12 @@ from tests.bench.understanding.situations import Situation
 __all__ = ["CHANGES", "ORDER", "Call", "judge"]
 
 CHANGES = frozenset(
-    "teach_label correct_label reject_label rename_label merge_labels split_label alias_label "
-    "forget_label forget_pictures forget_since forget_everything undo teach_answer".split()
-)
+    {
+        "teach_label", "correct_label", "reject_label", "rename_label", "merge_labels",
+        "split_label", "alias_label", "forget_label", "forget_pictures", "forget_since",
+        "forget_everything", "undo", "teach_answer",
+    }
+)  # fmt: skip
 # The order of a tool's arguments, for the short notation of the file.
 ORDER = {
     "teach_label": ("label", "description"),
@@ -82,9 +85,9 @@ def _value(node: ast.expr) -> Any:
 
 def _same(tool: str, got: dict[str, Any], want: dict[str, Any], situation: Situation) -> bool:
     got, want = _explicit(tool, got, situation), _explicit(tool, want, situation)
-    if not set(want) == set(got):
-        return False
-    return all(want[k] is ... or _plain(k, got[k]) == _plain(k, want[k]) for k in want)
+    return set(want) == set(got) and all(
+        want[k] is ... or _plain(k, got[k]) == _plain(k, want[k]) for k in want
+    )
 
 
 def _explicit(tool: str, args: dict[str, Any], situation: Situation) -> dict[str, Any]:

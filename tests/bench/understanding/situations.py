@@ -4,6 +4,7 @@ Knows nothing of what the message should lead to.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from assistant.turns import Step, ToolCall, Turn
 from tools.artifacts import Answer, Artifact, Candidate, Caption, Change, Recognition
