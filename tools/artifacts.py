@@ -28,6 +28,7 @@ __all__ = [
     "NextPicture",
     "Recognition",
     "Shown",
+    "Told",
     "WorstExemplar",
     "from_json",
     "to_json",
@@ -89,6 +90,17 @@ class Caption:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What the user answered to a question about another picture, or about this one."""
+
+    photo_id: str
+    question: str
+    answer: str
+    similarity: float
+    """Of that picture to the one asked about, a cosine in the deciding metric, [-1, 1]."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """An answer to a question about a photo."""
 
@@ -96,6 +108,10 @@ class Answer:
     question: str
     text: str
     outside: bool = False
+    source: Literal["seen", "told"] = "seen"
+    """Whether the model answered by looking, or the user's own answer was given back."""
+    told: tuple[Told, ...] = ()
+    """What the user had answered before that this answer rests on, the nearest first."""
     kind: Literal["answer"] = "answer"
 
 
@@ -138,14 +154,26 @@ class Change:
     """A change of memory that *undo* can take back (``action`` undone or known: none)."""
 
     action: Literal[
-        "taught", "known", "corrected", "rejected", "renamed", "merged", "forgotten", "undone"
+        "taught",
+        "known",
+        "corrected",
+        "rejected",
+        "renamed",
+        "merged",
+        "aliased",
+        "split",
+        "answered",
+        "forgotten",
+        "undone",
     ]
     label: str
+    """The label; of *answered* the question, of *forgotten* whatever went."""
     photo_ids: tuple[str, ...] = ()
     count: int = 0
     """Pictures the label has afterwards."""
     other: str = ""
-    """The second label involved: the wrong one, the old name, what it was merged into."""
+    """The second name involved: the wrong label, the old name or the other one, what it was merged
+    into or split from; of *answered* the answer."""
     concerns: tuple[Concern, ...] = ()
     """What the taught pictures lack."""
     same_as: str = ""
@@ -162,6 +190,8 @@ class LabelSummary:
     negatives: int
     description: str
     photo_ids: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    """What it is also called."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +258,8 @@ class LabelReport:
     worst: WorstExemplar | None = None
     alike: bool = False
     """Its pictures are all nearly the same, so that its accuracy says little."""
+    aliases: tuple[str, ...] = ()
+    """What it is also called."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Knows nothing of models or messages.
 """
 
 import difflib
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ValidationError
@@ -15,19 +15,15 @@ from tools.caption import caption_image
 from tools.classify import classify_image
 from tools.desk import Desk
 from tools.errors import BadCall
+from tools.forget import forget_everything, forget_label, forget_pictures, forget_since
 from tools.knowledge import list_labels, report_knowledge
+from tools.naming import alias_label, merge_labels, rename_label, split_label
+from tools.remember import teach_answer
 from tools.retrieve import compare_images, explain_answer, find_similar
-from tools.teach import (
-    correct_label,
-    forget_label,
-    merge_labels,
-    reject_label,
-    rename_label,
-    teach_label,
-    undo,
-)
+from tools.teach import correct_label, reject_label, teach_label
+from tools.undo import undo
 
-__all__ = ["TOOLS", "call_tool", "public_arguments"]
+__all__ = ["TOOLS", "call_tool", "check_call", "public_arguments"]
 
 TOOLS: tuple[BaseTool, ...] = (
     classify_image,
@@ -36,11 +32,17 @@ TOOLS: tuple[BaseTool, ...] = (
     find_similar,
     compare_images,
     teach_label,
+    teach_answer,
     correct_label,
     reject_label,
     rename_label,
+    alias_label,
     merge_labels,
+    split_label,
     forget_label,
+    forget_pictures,
+    forget_since,
+    forget_everything,
     undo,
     list_labels,
     report_knowledge,
@@ -56,11 +58,10 @@ def public_arguments(tool: BaseTool) -> dict[str, Any]:
     return properties
 
 
-def call_tool(name: str, args: dict[str, Any], desk: Desk) -> tuple[str, list[Artifact]]:
-    """Call a tool on a desk; returns its sentence and artifacts.
+def check_call(name: str, args: dict[str, Any]) -> BaseTool:
+    """The tool of that name, if ``args`` are what it takes.
 
-    Raises :class:`BadCall` for an unknown tool or argument, or a value of the wrong type, and
-    whatever :class:`tools.errors.ImprintError` the tool raises.
+    Raises :class:`BadCall` for an unknown tool or argument, or a value of the wrong type.
     """
     tool = next((t for t in TOOLS if t.name == name), None)
     if tool is None:
@@ -73,14 +74,25 @@ def call_tool(name: str, args: dict[str, Any], desk: Desk) -> tuple[str, list[Ar
         # An injected argument (desk) that a model sends lands here too.
         takes = ", ".join(public) or "none"
         raise BadCall(f"{name} takes no argument {', '.join(unknown)!r:.80}; it takes: {takes}.")
-    call = {"name": name, "args": {**args, "desk": desk}, "id": "call", "type": "tool_call"}
     try:
-        message = tool.invoke(call)
+        cast(type[BaseModel], tool.tool_call_schema).model_validate(args)
     except ValidationError as exc:
         problems = "; ".join(
             f"{e['loc'][0] if e['loc'] else name}: {e['msg']}" for e in exc.errors()
         )
         raise BadCall(f"{name} was called wrongly: {problems}.") from exc
+    return tool
+
+
+def call_tool(name: str, args: dict[str, Any], desk: Desk) -> tuple[str, list[Artifact]]:
+    """Call a tool on a desk; returns its sentence and artifacts.
+
+    Raises what :func:`check_call` raises, and whatever :class:`tools.errors.ImprintError` the
+    tool raises.
+    """
+    tool = check_call(name, args)
+    call = {"name": name, "args": {**args, "desk": desk}, "id": "call", "type": "tool_call"}
+    message = tool.invoke(call)
     artifact = message.artifact
     artifacts = list(artifact) if isinstance(artifact, list) else [artifact]
     return str(message.content), artifacts

@@ -1,4 +1,4 @@
-"""Everything that changes what is known: teach, correct, reject, rename, merge, forget, undo.
+"""What a picture shows and what it does not: teach, correct, reject.
 
 Knows nothing of how the order was put. Each tool says what it did and what it did not, and what
 the taught pictures lack (:mod:`tools.quality`), which never keeps one out.
@@ -14,19 +14,15 @@ from tools.artifacts import Change, Concern
 from tools.desk import Desk
 from tools.errors import ToolError
 from tools.images import Photo
-from tools.memory import Event, State, clean_name
-from tools.memory.memory import Taught
+from tools.memory import clean_name
+from tools.memory.changes import Taught
 from tools.quality import compare, inspect, same_thing_as, warning
-from tools.wording import article, capital, count, join
+from tools.wording import article, count, join
 
 __all__ = [
     "correct_label",
-    "forget_label",
-    "merge_labels",
     "reject_label",
-    "rename_label",
     "teach_label",
-    "undo",
 ]
 
 
@@ -127,67 +123,6 @@ def reject_label(
     return f"All right, this is not {article(rejected.name)}. What is it?", change
 
 
-@tool(response_format="content_and_artifact", parse_docstring=True)
-def rename_label(
-    label: str, new: str, *, desk: Annotated[Desk, InjectedToolArg]
-) -> tuple[str, Change]:
-    """Give a taught label another name.
-
-    Args:
-        label: Its name now.
-        new: Its new name.
-    """
-    before, after = desk.memory.rename(label, new)
-    number = len(desk.memory.state.of(after.id))
-    change = Change("renamed", after.name, (), number, other=before.name)
-    if before.name == after.name:
-        return f"It is called {after.name} already.", change
-    return f"{capital(before.name)} is now called {after.name}.", change
-
-
-@tool(response_format="content_and_artifact", parse_docstring=True)
-def merge_labels(
-    label: str, into: str, *, desk: Annotated[Desk, InjectedToolArg]
-) -> tuple[str, Change]:
-    """Two labels are the same thing: move the pictures of one to the other.
-
-    Args:
-        label: The label that goes away.
-        into: The label that stays.
-    """
-    source, target = desk.memory.merge(label, into)
-    number = len(desk.memory.state.of(target.id))
-    change = Change("merged", target.name, (), number, other=source.name)
-    return (
-        f"{capital(source.name)} is part of {target.name} now, which has "
-        f"{count(number, 'picture')}. Say “undo” to part them again.",
-        change,
-    )
-
-
-@tool(response_format="content_and_artifact", parse_docstring=True)
-def forget_label(label: str, *, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, Change]:
-    """Forget a label and the pictures taught under it.
-
-    Args:
-        label: The label's name.
-    """
-    gone, number = desk.memory.forget(label)
-    change = Change("forgotten", gone.name, (), 0)
-    had = f" and its {count(number, 'picture')}" if number else ""
-    return f"Forgot {gone.name}{had}. Say “undo” to bring it back.", change
-
-
-@tool(response_format="content_and_artifact")
-def undo(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, Change]:
-    """Take back the last change of memory; can be repeated."""
-    event, before = desk.memory.undo()
-    name, other, text = _undone(event, before, desk.memory.state)
-    label = desk.memory.state.find(name)
-    number = len(desk.memory.state.of(label.id)) if label else 0
-    return text, Change("undone", name, (), number, other=other)
-
-
 def _change(desk: Desk, action: str, done: Taught, photos: list[Photo], other: str = "") -> Change:
     number = len(desk.memory.state.of(done.label.id))
     ids = tuple(p.id for p in photos)
@@ -227,30 +162,3 @@ def _said_wrongly(desk: Desk, photos: list[Photo], right: str) -> str | None:
         return None
     name = found.candidates[0].name
     return name if name.casefold() != right.casefold() else None
-
-
-def _undone(event: Event, before: State, after: State) -> tuple[str, str, str]:
-    """The label, the other label and the sentence of a change that was taken back."""
-    data = event.data
-    label_id = data["label_id"]
-    label = after.labels.get(label_id) or before.labels.get(label_id)
-    name = label.name if label else str(data.get("name", "it"))
-    left = count(len(after.of(label_id)), "picture")
-    still = f"{capital(name)} has {left} now." if label_id in after.labels else ""
-    match event.kind:
-        case "taught" | "corrected":
-            gone = count(len(data["photo_ids"]), "picture")
-            text = f"Undone: {gone} of {name} taken back. " + (still or f"I don't know {name} now.")
-        case "rejected":
-            text = f"Undone: I no longer hold that it is not {article(name)}. {still}"
-        case "renamed":
-            text = f"Undone: {data['new']} is called {data['old']} again."
-            return str(data["old"]), str(data["new"]), text
-        case "merged":
-            into = before.labels.get(data["into_id"])
-            other = into.name if into else ""
-            text = f"Undone: {name} and {other} are two labels again. {still}"
-            return name, other, text.strip()
-        case _:
-            text = f"Undone: {name} is back, with {left}."
-    return name, "", text.strip()

@@ -46,9 +46,14 @@ _DONE = {
     "rejected": "Noted: not",
     "renamed": "Renamed",
     "merged": "Merged",
+    "aliased": "Called",
+    "split": "Split off",
+    "answered": "Remembered",
     "forgotten": "Forgot",
     "undone": "Took back",
 }
+
+_OTHER = {"renamed": "was", "merged": "with", "aliased": "and", "split": "from", "answered": "→"}
 
 
 def photo_strip(numbered: Sequence[tuple[int, str]], picture: Picture) -> str:
@@ -138,8 +143,8 @@ def _change(change: Change, picture: Picture) -> str:
         note = count(change.count, "picture")
     if change.action == "corrected" and change.other:
         note += f", not {change.other}"
-    if change.action in ("renamed", "merged") and change.other:
-        note = f"{'was' if change.action == 'renamed' else 'with'} {change.other}"
+    if change.action in _OTHER and change.other:
+        note = f"{_OTHER[change.action]} {change.other}"
     lines = [note, _faults(change.concerns)]
     text = (
         f"<div><span>{_DONE[change.action]}</span> <strong>{escape(change.label)}</strong>"

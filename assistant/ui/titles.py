@@ -23,6 +23,7 @@ _TITLES: dict[str, list[tuple[str, str]]] = {
     ],
     "compare_images": [("Comparing the pictures", "Compared the pictures")],
     "teach_label": [("Learning “{label}”", "Learned “{label}”")],
+    "teach_answer": [("Remembering the answer “{answer}”", "Remembered the answer “{answer}”")],
     "correct_label": [("Correcting to “{label}”", "Corrected to “{label}”")],
     "reject_label": [
         ("Noting that it is not “{label}”", "Noted that it is not “{label}”"),
@@ -30,7 +31,17 @@ _TITLES: dict[str, list[tuple[str, str]]] = {
     ],
     "rename_label": [("Renaming “{label}” to “{new}”", "Renamed “{label}” to “{new}”")],
     "merge_labels": [("Merging “{label}” into “{into}”", "Merged “{label}” into “{into}”")],
+    "alias_label": [
+        ("Noting that “{label}” is also “{alias}”", "Noted that “{label}” is also “{alias}”")
+    ],
+    "split_label": [
+        ("Splitting “{label}” into it and “{new}”", "Split “{label}” into it and “{new}”"),
+        ("Splitting “{label}”", "Split “{label}”"),
+    ],
     "forget_label": [("Forgetting “{label}”", "Forgot “{label}”")],
+    "forget_pictures": [("Forgetting the picture", "Forgot the picture")],
+    "forget_since": [("Forgetting what I was taught lately", "Forgot what I was taught lately")],
+    "forget_everything": [("Forgetting everything", "Forgot everything")],
     "undo": [("Taking the last change back", "Took the last change back")],
     "list_labels": [("Going through what I know", "Went through what I know")],
     "report_knowledge": [

@@ -3,10 +3,11 @@
 Knows nothing of conversations; of models it knows only the vectors an embedder makes.
 """
 
+from tools.memory.changes import Taught
 from tools.memory.home import MemoryHome
 from tools.memory.labels import clean_name, name_key
-from tools.memory.memory import Match, Memory, Taught
-from tools.memory.state import Event, Exemplar, Label, State, fold
+from tools.memory.memory import Match, Memory
+from tools.memory.state import Event, Exemplar, Label, RememberedAnswer, State, fold
 
 __all__ = [
     "Event",
@@ -15,6 +16,7 @@ __all__ = [
     "Match",
     "Memory",
     "MemoryHome",
+    "RememberedAnswer",
     "State",
     "Taught",
     "clean_name",

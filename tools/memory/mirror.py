@@ -37,10 +37,10 @@ class Mirror:
         self._vectors: dict[str, dict[str, NDArray[np.float32]]] = {}  # → photo id → (d,)
 
     def vectors(self, state: State, embedder: Embedder) -> dict[str, NDArray[np.float32]]:
-        """Photo id → unit vector (d,) of every exemplar of ``state``."""
+        """Photo id → unit vector (d,) of every photo that ``state`` knows something of."""
         self._sync(state, embedder)
         known = self._vectors[embedder.id]
-        return {e.photo_id: known[e.photo_id] for e in state.exemplars.values()}
+        return {e.photo_id: known[e.photo_id] for e in _wanted(state)}
 
     def remember(self, embedder: Embedder, photo_id: str, vector: NDArray[np.float32]) -> None:
         """Take a vector that was computed anyway."""
@@ -75,12 +75,12 @@ class Mirror:
         return self._indexes[embedder.id]
 
     def _sync(self, state: State, embedder: Embedder, rebuilt: bool = False) -> "ExemplarIndex":
-        """Reconcile: after this the index holds exactly the exemplars of the state."""
+        """Reconcile: after this the index holds exactly what it is to hold of the state."""
         from tools.memory.index import Row
 
         index = self._index(embedder)
         indexed = self._indexed[embedder.id]
-        wanted = {e.id: e for e in state.exemplars.values()}
+        wanted = {e.id: e for e in _wanted(state)}
         missing = [e for e in wanted.values() if indexed.get(e.id) is not e.positive]
         extra = [i for i in indexed if i not in wanted]
         if missing:
@@ -118,3 +118,10 @@ class Mirror:
             if len(todo) > _EMBED_BATCH:
                 log.info("indexing %d of %d pictures", start + len(part), len(todo))
         return cache
+
+
+def _wanted(state: State) -> list[Exemplar]:
+    """The exemplars, and beside them the photos with answers, as no find of any label."""
+    answered = {a.photo_id: a.seq for a in state.answers.values()}
+    rows = [Exemplar("answered", photo_id, False, seq) for photo_id, seq in answered.items()]
+    return [*state.exemplars.values(), *rows]

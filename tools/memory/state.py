@@ -1,37 +1,50 @@
 """The journal's events, and the state they add up to: a pure function, no disk, no clock.
 
-An *undone* event names the event that it takes back; the state is the fold of all others, so
-undoing restores exactly what was before.
+An *undone* event names the event that it takes back, a *reverted* one names several and can be
+undone itself; the state is the fold of all others, so undoing restores exactly what was before.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from tools.memory.labels import name_key
+from tools.memory.labels import name_key, question_key
 
 __all__ = [
     "CHANGES",
+    "FORGETTING",
     "Event",
     "Exemplar",
     "Kind",
     "Label",
+    "RememberedAnswer",
     "State",
     "StateBuilder",
     "fold",
+    "in_force",
     "last_change",
 ]
 
-Kind = Literal["taught", "corrected", "rejected", "renamed", "merged", "forgotten", "undone"]
-CHANGES: tuple[Kind, ...] = (
+Kind = Literal[
     "taught",
     "corrected",
     "rejected",
     "renamed",
     "merged",
+    "aliased",
+    "split",
+    "answered",
+    "unaliased",
     "forgotten",
-)
+    "dropped",
+    "reverted",
+    "cleared",
+    "undone",
+]
+CHANGES: tuple[Kind, ...] = tuple(k for k in get_args(Kind) if k != "undone")
+FORGETTING: tuple[Kind, ...] = ("unaliased", "forgotten", "dropped", "reverted", "cleared")
+"""Changes that only take away: they leave no two labels with one name, whatever they follow."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +59,23 @@ class Event:
 
 @dataclass(frozen=True)
 class Label:
-    """What the user calls something; the name is an attribute, the id never changes."""
+    """What the user calls something; the names are attributes, the id never changes."""
 
     id: str
     name: str
     description: str = ""
+    aliases: tuple[str, ...] = ()
+    """What it is also called; no other label has any of these names."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and the aliases."""
+        return (self.name, *self.aliases)
+
+    def without(self, alias: str) -> "Label":
+        """The label when it is no longer also called ``alias``."""
+        key = name_key(alias)
+        return replace(self, aliases=tuple(a for a in self.aliases if name_key(a) != key))
 
 
 @dataclass(frozen=True)
@@ -69,6 +94,16 @@ class Exemplar:
 
 
 @dataclass(frozen=True)
+class RememberedAnswer:
+    """What the user answered to a question about one photo. Data: never an instruction."""
+
+    photo_id: str
+    question: str
+    answer: str
+    seq: int
+
+
+@dataclass(frozen=True)
 class State:
     """Labels by id and exemplars by (label id, photo id), in the order of teaching."""
 
@@ -78,11 +113,17 @@ class State:
     )
     owners: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Photo id → id of the label it is taught under."""
+    answers: Mapping[tuple[str, str], RememberedAnswer] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """By (photo id, key of the question)."""
 
     def find(self, name: str) -> Label | None:
-        """The label of that name, whatever its case."""
+        """The label that has that name or alias, whatever its case."""
         key = name_key(name)
-        return next((x for x in self.labels.values() if name_key(x.name) == key), None)
+        return next(
+            (x for x in self.labels.values() if any(name_key(n) == key for n in x.names)), None
+        )
 
     def of(self, label_id: str, *, positive: bool = True) -> list[Exemplar]:
         """The label's exemplars (or its negatives), oldest first."""
@@ -104,14 +145,20 @@ def last_change(events: Iterable[Event]) -> Event | None:
     return live[-1] if live else None
 
 
-def fold(events: Iterable[Event], builder: "StateBuilder | None" = None) -> State:
-    """The state that ``events`` (ordered by ``seq``) add up to; ``builder`` is a fresh one."""
+def in_force(events: Iterable[Event]) -> list[Event]:
+    """The changes that count: neither undone, nor taken back by one that counts."""
     events = list(events)
     undone = {e.data["seq"] for e in events if e.kind == "undone"}
+    live = [e for e in events if e.kind in CHANGES and e.seq not in undone]
+    back = {seq for e in live if e.kind == "reverted" for seq in e.data["seqs"]}
+    return [e for e in live if e.seq not in back and e.kind != "reverted"]
+
+
+def fold(events: Iterable[Event], builder: "StateBuilder | None" = None) -> State:
+    """The state that ``events`` (ordered by ``seq``) add up to; ``builder`` is a fresh one."""
     builder = builder or StateBuilder()
-    for event in events:
-        if event.seq not in undone and event.kind != "undone":
-            builder.apply(event)
+    for event in in_force(events):
+        builder.apply(event)
     return builder.state()
 
 
@@ -122,6 +169,7 @@ class StateBuilder:
         self._labels: dict[str, Label] = {}
         self._exemplars: dict[tuple[str, str], Exemplar] = {}
         self._owners: dict[str, str] = {}  # photo id → the label it is taught under
+        self._answers: dict[tuple[str, str], RememberedAnswer] = {}
 
     def state(self) -> State:
         """A snapshot that later events do not touch."""
@@ -129,60 +177,101 @@ class StateBuilder:
             MappingProxyType(dict(self._labels)),
             MappingProxyType(dict(self._exemplars)),
             MappingProxyType(dict(self._owners)),
+            MappingProxyType(dict(self._answers)),
         )
 
     def apply(self, event: Event) -> None:
-        """Take one change in; *undone* events are the caller's business (:func:`fold`)."""
+        """Take one change in; what takes others back is the caller's business (:func:`fold`)."""
         data = event.data
+        label = self._labels.get(data.get("label_id", ""))
         match event.kind:
             case "taught" | "corrected":
                 self._taught(event)
-            case "rejected":
-                if data["label_id"] in self._labels:
-                    for photo_id in data["photo_ids"]:
-                        self._put(data["label_id"], photo_id, False, event.seq)
-            case "renamed":
-                old = self._labels.get(data["label_id"])
-                if old:
-                    self._labels[old.id] = replace(old, name=data["new"])
-            case "merged":
-                self._merged(data["label_id"], data["into_id"])
-            case "forgotten":
-                self._labels.pop(data["label_id"], None)
-                for key in [k for k in self._exemplars if k[0] == data["label_id"]]:
-                    self._drop(key)
-            case "undone":
-                raise ValueError("an undone event has no effect of its own: fold the journal")
+            case "rejected" if label:
+                for photo_id in data["photo_ids"]:
+                    self._put(label.id, photo_id, False, event.seq)
+            case "renamed" if label:
+                self._labels[label.id] = replace(label.without(data["new"]), name=data["new"])
+            case "aliased" if label:
+                self._labels[label.id] = replace(label, aliases=(*label.aliases, data["alias"]))
+            case "unaliased" if label:
+                self._labels[label.id] = label.without(data["alias"])
+            case "merged" if label and data["into_id"] in self._labels:
+                self._merged(label, self._labels[data["into_id"]], data.get("aliases", ()))
+            case "split" if label:
+                self._split(label, data)
+            case "answered":
+                self._answered(event)
+            case "forgotten" if label:
+                self._unanswer({p for p, owner in self._owners.items() if owner == label.id})
+                self._drop([k for k in self._exemplars if k[0] == label.id])
+                del self._labels[label.id]
+            case "dropped":
+                gone = set(data["photo_ids"])
+                self._drop([k for k in self._exemplars if k[1] in gone])
+                self._unanswer(gone)
+            case "cleared":
+                for everything in (self._labels, self._exemplars, self._owners, self._answers):
+                    everything.clear()
+            case "undone" | "reverted":
+                raise ValueError(f"{event.kind} has no effect of its own: fold the journal")
 
     def _taught(self, event: Event) -> None:
         data = event.data
         label_id, wrong_id = data["label_id"], data.get("wrong_id")
-        old = self._labels.get(label_id)
-        description = data.get("description") or (old.description if old else "")
-        self._labels[label_id] = Label(label_id, old.name if old else data["name"], description)
+        old = self._labels.get(label_id) or Label(label_id, data["name"])
+        self._labels[label_id] = replace(
+            old, description=data.get("description") or old.description
+        )
         for photo_id in data["photo_ids"]:
             # One photo, one label: the latest statement wins.
             owner = self._owners.get(photo_id)
             if owner is not None and owner != label_id:
-                self._drop((owner, photo_id))
+                self._drop([(owner, photo_id)])
             self._put(label_id, photo_id, True, event.seq)
             if wrong_id in self._labels and wrong_id != label_id:
                 self._put(wrong_id, photo_id, False, event.seq)
 
-    def _merged(self, source: str, into: str) -> None:
-        if source not in self._labels or into not in self._labels:
-            return
-        for key, e in [(k, e) for k, e in self._exemplars.items() if k[0] == source]:
-            self._drop(key)
-            present = self._exemplars.get((into, e.photo_id))
+    def _merged(self, source: Label, into: Label, aliases: Iterable[str]) -> None:
+        for key, e in [(k, e) for k, e in self._exemplars.items() if k[0] == source.id]:
+            self._drop([key])
+            present = self._exemplars.get((into.id, e.photo_id))
             if present is None or (e.positive and not present.positive):
-                self._put(into, e.photo_id, e.positive, e.seq)
-        del self._labels[source]
+                self._put(into.id, e.photo_id, e.positive, e.seq)
+        del self._labels[source.id]
+        self._labels[into.id] = replace(into, aliases=(*into.aliases, *aliases))
 
-    def _drop(self, key: tuple[str, str]) -> None:
-        dropped = self._exemplars.pop(key)
-        if dropped.positive:
-            del self._owners[dropped.photo_id]
+    def _split(self, label: Label, data: Mapping[str, Any]) -> None:
+        new = Label(data["new_id"], data["new"])
+        self._labels[label.id] = label.without(new.name)
+        self._labels[new.id] = new
+        moved = set(data["photo_ids"])
+        for key, e in [(k, e) for k, e in self._exemplars.items() if k[0] == label.id]:
+            if e.positive and e.photo_id in moved:
+                self._drop([key])
+                self._put(new.id, e.photo_id, True, e.seq)
+            elif not e.positive:
+                # What is none of the whole is none of its parts.
+                self._put(new.id, e.photo_id, False, e.seq)
+
+    def _answered(self, event: Event) -> None:
+        data = event.data
+        for photo_id in data["photo_ids"]:
+            key = (photo_id, question_key(data["question"]))
+            self._answers.pop(key, None)  # the latest comes last
+            self._answers[key] = RememberedAnswer(
+                photo_id, data["question"], data["answer"], event.seq
+            )
+
+    def _unanswer(self, photo_ids: set[str]) -> None:
+        for key in [k for k in self._answers if k[0] in photo_ids]:
+            del self._answers[key]
+
+    def _drop(self, keys: Iterable[tuple[str, str]]) -> None:
+        for key in keys:
+            dropped = self._exemplars.pop(key)
+            if dropped.positive:
+                del self._owners[dropped.photo_id]
 
     def _put(self, label_id: str, photo_id: str, positive: bool, seq: int) -> None:
         key = (label_id, photo_id)
@@ -190,7 +279,7 @@ class StateBuilder:
         if present is not None and present.positive is positive:
             return
         if present is not None:
-            self._drop(key)
+            self._drop([key])
         self._exemplars[key] = Exemplar(label_id, photo_id, positive, seq)
         if positive:
             self._owners[photo_id] = label_id

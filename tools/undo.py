@@ -1,0 +1,118 @@
+"""``undo``: take the last change of memory back, and say which one, and which would be next.
+
+Knows nothing of how a change is taken back (:mod:`tools.memory.state`).
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from langchain_core.tools import InjectedToolArg, tool
+
+from tools.artifacts import Change
+from tools.desk import Desk
+from tools.memory import Event, State, fold
+from tools.wording import article, capital, count
+
+__all__ = ["phrase", "undo"]
+
+
+@tool(response_format="content_and_artifact")
+def undo(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, Change]:
+    """Take back the last change of memory; can be repeated."""
+    event, before = desk.memory.undo()
+    name, other, text = _undone(event, before, desk.memory.state, desk.memory.events)
+    desk.recall.recognizer()
+    label = desk.memory.state.find(name)
+    number = len(desk.memory.state.of(label.id)) if label else 0
+    following = desk.memory.last_change
+    text += (
+        f" “Undo” once more takes back {phrase(following, desk.memory.events)}."
+        if following
+        else " Nothing else is left to undo."
+    )
+    return text, Change("undone", name, (), number, other=other)
+
+
+def phrase(event: Event, events: Sequence[Event]) -> str:
+    """What a change was, as a noun; ``events`` is the journal, which knows the names."""
+    data = event.data
+    names = _names(event, events)
+    name = names.get(data.get("label_id", ""), str(data.get("name", "it")))
+    pictures = count(len(data.get("photo_ids", ())), "picture")
+    match event.kind:
+        case "taught":
+            return f"{pictures} of {name}" if data["photo_ids"] else f"what you said of {name}"
+        case "corrected":
+            return f"the correction of {pictures} to {name}"
+        case "rejected":
+            return f"that {pictures} {'is' if pictures[:2] == '1 ' else 'are'} not {article(name)}"
+        case "renamed":
+            return f"the renaming of {data['old']} to {data['new']}"
+        case "merged":
+            return f"the merging of {name} into {names.get(data['into_id'], 'it')}"
+        case "aliased":
+            return f"the name {data['alias']} for {name}"
+        case "unaliased":
+            return f"the forgetting of the name {data['alias']} for {name}"
+        case "split":
+            return f"the splitting of {data['new']} from {name}"
+        case "answered":
+            return f"the answer “{data['answer']}” to “{data['question']}”"
+        case "dropped":
+            return f"the forgetting of {pictures}"
+        case "reverted":
+            return f"the forgetting of what you taught me {data['when']}"
+        case "cleared":
+            return "the forgetting of everything"
+        case _:
+            return f"the forgetting of {name}"
+
+
+def _names(event: Event, events: Sequence[Event]) -> dict[str, str]:
+    """What the labels were called when the event happened, by id."""
+    before = fold(e for e in events if e.seq < event.seq)
+    return {x.id: x.name for x in before.labels.values()}
+
+
+def _undone(
+    event: Event, before: State, after: State, events: Sequence[Event]
+) -> tuple[str, str, str]:
+    """The label, the other label and the sentence of a change that was taken back."""
+    data = event.data
+    label_id = data.get("label_id", "")
+    label = after.labels.get(label_id) or before.labels.get(label_id)
+    name = label.name if label else str(data.get("name", "it"))
+    left = count(len(after.of(label_id)), "picture")
+    pictures = count(len(data.get("photo_ids", ())), "picture")
+    still = f" {capital(name)} has {left} now." if label_id in after.labels else ""
+    match event.kind:
+        case "taught" | "corrected":
+            gone = phrase(event, events) if event.kind == "taught" else f"{pictures} of {name}"
+            now = still or f" I don't know {name} now."
+            return name, "", f"Undone: {gone} taken back.{now}"
+        case "rejected":
+            return name, "", f"Undone: I no longer hold that it is not {article(name)}.{still}"
+        case "renamed":
+            old, new = str(data["old"]), str(data["new"])
+            return old, new, f"Undone: {new} is called {old} again."
+        case "merged":
+            into = before.labels.get(data["into_id"])
+            other = into.name if into else ""
+            return name, other, f"Undone: {name} and {other} are two labels again.{still}"
+        case "aliased":
+            alias = str(data["alias"])
+            return name, alias, f"Undone: {name} is no longer also called {alias}."
+        case "unaliased":
+            alias = str(data["alias"])
+            return name, alias, f"Undone: {name} is also called {alias} again."
+        case "split":
+            new = str(data["new"])
+            return name, new, f"Undone: {new} is part of {name} again.{still}"
+        case "answered":
+            return "", "", f"Undone: I no longer hold {phrase(event, events)}."
+        case "forgotten":
+            return name, "", f"Undone: {name} is back, with {left}."
+        case _:  # dropped, reverted, cleared: pictures of any number of labels
+            back = count(len(after.owners), "picture")
+            known = count(len(after.labels), "label")
+            return "", "", f"Undone: {phrase(event, events)}. I know {known} from {back} again."
