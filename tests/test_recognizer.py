@@ -432,15 +432,17 @@ def test_the_head_is_the_model_it_says_it_is(measured: Background) -> None:
     domain = measured.domains[0]
     head = Head(domain, Taught(x, owner, None), np.ones(6, bool), None, design)
     query = world.view(things[0])
-    found = head.scores(head.project(query)).plain[0]
+    found = head.scores(head.project(query))
     centred, asked = domain.centred(x), domain.centred(query)[0]
+    never = multivariate_normal(np.zeros(D), domain.between + domain.within).logpdf(asked)
     for k in (0, 1):
         n, mean = 3, centred[owner == k].mean(axis=0)
-        gain = domain.between @ np.linalg.inv(domain.between + domain.within / n)
-        spread = domain.between - gain @ domain.between + domain.within
-        ratio = multivariate_normal(gain @ mean, spread).logpdf(asked)
-        never = multivariate_normal(np.zeros(D), domain.between + domain.within)
-        assert found[k] == pytest.approx(ratio - never.logpdf(asked), abs=1e-3)
+        # Which label: things are spread as in the background. Whether known: twice as wide.
+        for scores, between in ((found.between, domain.between), (found.known, 2 * domain.between)):
+            gain = between @ np.linalg.inv(between + domain.within / n)
+            spread = between - gain @ between + domain.within
+            ratio = multivariate_normal(gain @ mean, spread).logpdf(asked) - never
+            assert scores[0, k] == pytest.approx(ratio, abs=1e-3)
 
 
 def test_what_is_taught_moves_the_within_class_covariance(measured: Background) -> None:

@@ -7,13 +7,14 @@ Ioffe, ECCV 2006): with x̃ = norm(x − m) − c the centred vector of a pictur
 μ ~ N(0, B) and its pictures are x̃ | μ ~ N(μ, W).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 __all__ = ["Background", "Domain", "Prior", "covariances", "isotropic", "unlabelled"]
 
@@ -56,6 +57,11 @@ class Domain:
         numbers = [getattr(self, f.name) for f in fields(self) if f.name != "name"]
         if not all(np.isfinite(x).all() for x in numbers):
             raise ValueError(f"the statistics of {self.name} hold NaN or infinity")
+
+    def known(self, ratio: Array, labels: Array | int, shots: Array | int) -> Array:
+        """P(known) of the largest ratio (m,) over ``labels`` labels, of one with ``shots``."""
+        z = self.scale * ratio + self.bias
+        return np.asarray(expit(z + self.crowding * np.log(labels) + self.depth * np.log(shots)))
 
     def centred(self, vectors: NDArray[np.floating]) -> Array:
         """(n, d) unit vectors → (n, d) x̃ = norm(x − m) − c."""
@@ -128,8 +134,20 @@ class Background:
         """P(a picture of this vector (d,) is outside the embedder's world), or None: no limits."""
         if not self.outside.size:
             return None
-        z = float(np.dot(np.asarray(vector, dtype=np.float64), self.outside[:-1]))
-        return 1.0 / (1.0 + float(np.exp(-np.clip(z + self.outside[-1], -60, 60))))
+        x = np.asarray(vector, dtype=np.float64)
+        return float(expit(x @ self.outside[:-1] + self.outside[-1]))
+
+    def units(self, vectors: Iterable[NDArray[np.floating]]) -> Array:
+        """(n, d) of vectors made unit; raises ``ValueError`` for another shape, zero or NaN."""
+        rows = [np.asarray(v, np.float64) for v in vectors]
+        d = self.dimension
+        for x in rows:
+            if x.shape != (d,):
+                raise ValueError(f"a vector has shape {x.shape}, the embedder makes ({d},)")
+            size = float(x @ x)
+            if not np.isfinite(size) or size == 0.0:
+                raise ValueError("a vector is zero or not finite")
+        return np.stack([x / np.sqrt(x @ x) for x in rows]) if rows else np.zeros((0, d))
 
     def save(self, path: Path) -> None:
         """Write an ``.npz`` (float32)."""

@@ -5,9 +5,11 @@ the within-class covariance W the identity and B diagonal (ψ), with u the proje
 picture and a label of n exemplars with sum s:
 
 - *one thing* (probabilistic LDA; Ioffe, ECCV 2006, eq. 5): u ~ N(μ, 1 + 1/λ) with λ = 1/ψ + m and
-  μ = m·s/(nλ); what was never shown has u ~ N(0, 1 + ψ), and scores are log ratios of the two. A
-  second picture tells less than the first: n of them count as m = n/(1 + (n − 1)·alike), without
-  which labels with many pictures would take those of labels with few.
+  μ = m·s/(nλ); what was never shown has u ~ N(0, 1 + ψ), and scores are log ratios of the two.
+  Between labels, a second picture tells less than the first: n of them count as
+  m = n/(1 + (n − 1)·alike), without which labels with many pictures would take those of labels
+  with few. Against what was never shown each counts in full, and the label's mean may lie farther
+  out than that of the things the background was measured on: m = n, and 2ψ for ψ in λ.
 - *several things under one name* (front and back, many breeds): the mean of the ratios of the
   label's exemplars taken one at a time, which is a kernel density.
 - a label's score is (1 − a) of the first and a of the second, a = (1 − 1/n)·kernel.
@@ -28,10 +30,12 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from tools.background import Array, Domain, Prior
+from tools.gaussians import Gaussians, adapted, sums_by
 
 __all__ = ["Design", "Head", "Scores", "Taught"]
 
 _LABELS = 4.0  # what the background says of names counts as much as so many labels
+_WIDER = 2.0  # variance of means of what people teach, in units of the background's
 _SHARP = 0.1  # names are worth more than the variance they leave, which counts d directions as one
 _ALL = 4_096  # exemplars up to which every label's density is computed
 _FINALISTS = 8  # labels whose densities are computed beyond that
@@ -65,31 +69,11 @@ class Taught(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Log-likelihood ratios (m, K) over *never shown*: by pictures alone, and with the names."""
+    """Log-likelihood ratios (m, K) over *never shown*: to say whether a picture is known at all,
+    by pictures alone, and which label is likelier, where names speak too."""
 
-    plain: Array
-    named: Array
-
-
-class _Gaussians:
-    """K diagonal Gaussians N(μ_k, S_k) with what their densities need; μ and S are (K, d)."""
-
-    def __init__(self, mean: Array, spread: Array) -> None:
-        self.precision = 1.0 / spread
-        self.pull = mean * self.precision
-        self.constant = (mean * self.pull).sum(axis=1) + np.log(spread).sum(axis=1)
-
-    def log(self, u: Array) -> Array:
-        """(m, d) → (m, K) log densities less the common d/2·log 2π."""
-        distance = u**2 @ self.precision.T - 2.0 * (u @ self.pull.T) + self.constant
-        return np.asarray(-0.5 * distance)
-
-    def loosened(self, u: Array, r: Array, gamma: Array) -> Array:
-        """:meth:`log` when the noise of row i has γ_i·r_i·r_iᵀ less (Sherman–Morrison)."""
-        along = (r * u) @ self.precision.T - r @ self.pull.T
-        size = np.minimum(gamma[:, None] * (r**2 @ self.precision.T), 0.99)
-        less = gamma[:, None] * along**2 / (1.0 - size) + np.log1p(-size)
-        return np.asarray(self.log(u) - 0.5 * less)
+    known: Array
+    between: Array
 
 
 class Head:
@@ -109,21 +93,24 @@ class Head:
         self._owner = owner
         self._n = np.bincount(owner).astype(float)[:, None]
         centred = domain.centred(taught.vectors)
-        within, gamma, residual = _adapted(domain, centred, owner, here, design.adapt * d)
+        within, gamma, residual = adapted(domain, centred, owner, here, design.adapt * d)
         psi, basis = eigh(domain.between, within)
         self.psi, self._basis = np.maximum(psi, 1e-9), np.asarray(basis)
         self._u = np.asarray(centred @ self._basis, np.float32)
         self._residual, self._gamma = residual @ self._basis, gamma
-        self._sums = _sums(self._u, owner)
+        self._sums = sums_by(self._u, owner)
         self._starts = np.searchsorted(owner, np.arange(len(self._n) + 1))
-        self._kernel, self._alike = design.kernel, design.alike
-        self._share = design.kernel * (1.0 - 1.0 / self._n[:, 0])
-        self._never = _Gaussians(np.zeros((1, d)), (1.0 + self.psi)[None])
-        self._plain = self._predictive(self._sums, self._n, None)
-        self._names: tuple[Array, Array] | None = None
+        self._kernel, self._alike = design.kernel, (0.0, design.alike)
+        self._never = Gaussians(np.zeros((1, d)), (1.0 + self.psi)[None])
+        zero = np.zeros_like(self._sums)
+        believed = zero, zero + self.psi
         if prior is not None and taught.texts is not None and design.prior and domain.gain > 0:
-            self._names = self._believed(prior, taught.texts)
-        self._named = self._predictive(self._sums, self._n, self._names)
+            believed = self._believed(prior, taught.texts)
+        self._priors = (zero, zero + _WIDER * self.psi), believed
+        self._heads = [
+            self._predictive(self._sums, self._n, which, alike)
+            for which, alike in zip(self._priors, self._alike, strict=True)
+        ]
         self._alone = self.psi / (1.0 + self.psi)  # of one exemplar: μ = alone·u, S = 1 + alone
         metric = self._u * np.sqrt(self._alone)
         self._norm = np.maximum(np.linalg.norm(metric, axis=1), 1e-12)
@@ -146,12 +133,15 @@ class Head:
         query = self.metric(u) * np.sqrt(self._alone)
         return np.asarray((self._u[rows] @ query) / self._norm[rows])
 
+    def of(self, vectors: NDArray[np.floating]) -> Scores:
+        """Of unit vectors (m, d)."""
+        return self.scores(self.project(vectors))
+
     def scores(self, u: Array) -> Scores:
-        """Of queries (m, d)."""
+        """Of projected queries (m, d)."""
         never = self._never.log(u)
-        plain = self._plain.log(u) - never
-        named = plain if self._names is None else self._named.log(u) - never
-        return self._with_kernel(u, plain, named, never[:, 0])
+        known, between = (head.log(u) - never for head in self._heads)
+        return self._with_kernel(u, Scores(known, between), never[:, 0])
 
     def without(self, rows: NDArray[np.intp]) -> Scores:
         """Of the exemplars ``rows`` (m,), each as if it had not been taught (leave-one-out).
@@ -165,23 +155,23 @@ class Head:
         sums, n = self._sums[own] - u, self._n[own] - 1.0
         never = self._never.loosened(u, r, gamma)
         results = []
-        for head, names in ((self._plain, None), (self._named, self._names)):
+        for head, (mean, tau), alike in zip(self._heads, self._priors, self._alike, strict=True):
             logs = head.loosened(u, r, gamma)
-            mine = None if names is None else (names[0][own], names[1][own])
             for i, k in enumerate(own):
-                picked = None if mine is None else (mine[0][i : i + 1], mine[1][i : i + 1])
-                left = self._predictive(sums[i : i + 1], n[i : i + 1], picked)
-                row = slice(i, i + 1)
+                row, mine = slice(i, i + 1), (mean[k], tau[k])
+                left = self._predictive(sums[row], n[row], mine, alike)
                 logs[i, k] = left.loosened(u[row], r[row], gamma[row])[0, 0]
             results.append(logs - never)
-        return self._with_kernel(u, results[0], results[1], never[:, 0], rows)
+        return self._with_kernel(u, Scores(*results), never[:, 0], rows)
 
-    def _predictive(self, sums: Array, n: Array, names: tuple[Array, Array] | None) -> _Gaussians:
-        worth = n / (1.0 + (n - 1.0) * self._alike)
-        expected, tau = (0.0, self.psi) if names is None else names
+    def _predictive(
+        self, sums: Array, n: Array, prior: tuple[Array, Array], alike: float
+    ) -> Gaussians:
+        worth = n / (1.0 + (n - 1.0) * alike)
+        expected, tau = prior
         precision = 1.0 / tau + worth
         mean = (expected / tau + sums * (worth / n)) / precision
-        return _Gaussians(mean, np.broadcast_to(1.0 + 1.0 / precision, mean.shape))
+        return Gaussians(mean, np.broadcast_to(1.0 + 1.0 / precision, mean.shape))
 
     def _believed(self, prior: Prior, texts: NDArray[np.floating]) -> tuple[Array, Array]:
         """(p, τ), both (K, d): what the names say of the means, and how surely."""
@@ -202,24 +192,23 @@ class Head:
     def _with_kernel(
         self,
         u: Array,
-        plain: Array,
-        named: Array,
+        scores: Scores,
         never: Array,
         left: NDArray[np.intp] | None = None,
     ) -> Scores:
         """Add the kernel density; of many exemplars, only for labels still in the running."""
-        if not self._share.any():
-            return Scores(plain, named)
+        if not self._kernel or len(self._u) == len(self._n):
+            return scores
         if len(self._u) <= _ALL:
-            everything = np.arange(len(self._n))
-            return self._mixed(u, plain, named, never, everything, left)
+            return self._mixed(u, scores, never, np.arange(len(self._n)), left)
         results = []
         for i in range(len(u)):
             row = slice(i, i + 1)
-            near = _finalists(plain[i], named[i])
+            one = Scores(*(x[row] for x in scores))
+            near = _finalists(one)
             gone = None if left is None else left[row]
-            mixed = self._mixed(u[row], plain[row], named[row], never[row], near, gone)
-            for after, before in zip(mixed, (plain[row], named[row]), strict=True):
+            mixed = self._mixed(u[row], one, never[row], near, gone)
+            for after, before in zip(mixed, one, strict=True):
                 # The others are lowered as much as any of these, so that none overtakes them.
                 far = np.setdiff1d(np.arange(len(self._n)), near)
                 after[:, far] += min(0.0, float((after[:, near] - before[:, near]).min()))
@@ -229,8 +218,7 @@ class Head:
     def _mixed(
         self,
         u: Array,
-        plain: Array,
-        named: Array,
+        scores: Scores,
         never: Array,
         labels: NDArray[np.intp],
         left: NDArray[np.intp] | None,
@@ -259,42 +247,16 @@ class Head:
         density = top + np.log(np.add.reduceat(bare, starts, axis=1) / many)
         share = self._kernel * (1.0 - 1.0 / many)
         results = []
-        for scores in (plain, named):
-            after = scores.copy()
-            after[:, labels] += share * (density - scores[:, labels])
+        for before in scores:
+            after = before.copy()
+            after[:, labels] += share * (density - before[:, labels])
             results.append(after)
         return Scores(*results)
 
 
-def _finalists(plain: Array, named: Array) -> NDArray[np.intp]:
-    if len(plain) <= _FINALISTS:
-        return np.arange(len(plain))
-    best = [np.argpartition(-s, _FINALISTS)[:_FINALISTS] for s in (plain, named)]
+def _finalists(one: Scores) -> NDArray[np.intp]:
+    """The labels that lead the scores (1, K) of a picture."""
+    if one.known.shape[1] <= _FINALISTS:
+        return np.arange(one.known.shape[1])
+    best = [np.argpartition(-s[0], _FINALISTS)[:_FINALISTS] for s in one]
     return np.unique(np.concatenate(best))
-
-
-def _sums(rows: NDArray[np.floating], owner: NDArray[np.intp]) -> Array:
-    """(K, d) sums of sorted rows (N, d) by owner."""
-    starts = np.searchsorted(owner, np.arange(owner[-1] + 1))
-    return np.asarray(np.add.reduceat(np.asarray(rows, np.float64), starts, axis=0))
-
-
-def _adapted(
-    domain: Domain, centred: Array, owner: NDArray[np.intp], here: NDArray[np.bool_], nu: float
-) -> tuple[Array, Array, Array]:
-    """(W, γ (N,), r (N, d)): W after the exemplars; γ·r·rᵀ is what W owes to each of them."""
-    count = np.bincount(owner[here], minlength=owner[-1] + 1)
-    labels = int((count > 0).sum())
-    degrees = int(here.sum()) - labels
-    residual = np.zeros_like(centred)
-    gamma = np.zeros(len(centred))
-    if degrees <= 0 or np.isinf(nu):
-        return domain.within, gamma, residual
-    sums = np.zeros((len(count), centred.shape[1]))
-    np.add.at(sums, owner[here], centred[here])
-    residual[here] = centred[here] - (sums / np.maximum(count, 1)[:, None])[owner[here]]
-    n = count[owner].astype(float)
-    several = here & (n > 1)
-    gamma[several] = n[several] / (n[several] - 1.0) / (nu + degrees - 1.0)
-    within = (nu * domain.within + residual.T @ residual) / (nu + degrees)
-    return within, gamma, residual

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import log_softmax, softmax
 
 from tools.background import Array, Background, Domain, Prior, covariances, isotropic
 from tools.recognizer import Recognizer, Sample
@@ -175,41 +175,40 @@ def _calibrated(
     ]
     rows = [row for part in parts for row in part]
     scores = np.concatenate([r.ratios.max(axis=1) for r in rows])
-    crowd = np.concatenate([np.full(len(r.ratios), np.log(r.ratios.shape[1])) for r in rows])
-    deep = np.concatenate([np.log(r.shots[r.ratios.argmax(axis=1)]) for r in rows])
+    crowd = np.concatenate([np.full(len(r.ratios), r.ratios.shape[1]) for r in rows])
+    deep = np.concatenate([r.shots[r.ratios.argmax(axis=1)] for r in rows])
     known = np.concatenate([r.own >= 0 for r in rows])
-    features = np.c_[scores / scores.std(), crowd, deep]
+    features = np.c_[scores / scores.std(), np.log(crowd), np.log(deep)]
     weights = regression(features, known.astype(int), decay=1e-6)
     slope = weights[1] - weights[0]
-    scale, bias = float(slope[0] / scores.std()), float(slope[3])
-    crowding, depth = min(float(slope[1]), 0.0), min(float(slope[2]), 0.0)
-    probability = expit(scale * scores + crowding * crowd + depth * deep + bias)
-    limit = float(np.quantile(probability[~known], 1.0 - FALSE_ACCEPTS))
-    threshold = float(np.clip(limit, 0.3, 0.97))
+    scale = float(slope[0] / scores.std())
     domain = replace(
         domain_of(name, pictures),
         scale=scale,
-        bias=bias,
-        crowding=crowding,
-        depth=depth,
-        threshold=threshold,
+        bias=float(slope[3]),
+        crowding=min(float(slope[1]), 0.0),
+        depth=min(float(slope[2]), 0.0),
         contrast=_contrast(rows, scale),
     )
-    accepted = probability >= threshold
+    probability = domain.known(scores, crowd, deep)
+    limit = float(np.quantile(probability[~known], 1.0 - FALSE_ACCEPTS))
+    domain = replace(domain, threshold=float(np.clip(limit, 0.3, 0.97)))
+    accepted = probability >= domain.threshold
     return domain, {
         "auroc": _auroc(scores, known),
         "true_accepts": float(accepted[known].mean()),
         "false_accepts": float(accepted[~known].mean()),
-        "threshold": threshold,
+        "threshold": domain.threshold,
         "asked": len(scores),
     }
 
 
 class _Asked(NamedTuple):
-    """An episode: ratios (m, K) of what was asked, the right label's number or -1 (m,), and how
-    many exemplars each label had (K,)."""
+    """An episode: ratios (m, K) of what was asked, those between labels (m, K), the right label's
+    number or -1 (m,), and how many exemplars each label had (K,)."""
 
     ratios: Array
+    between: Array
     own: NDArray[np.intp]
     shots: NDArray[np.intp]
 
@@ -222,7 +221,7 @@ def _contrast(rows: Sequence[_Asked], scale: float) -> float:
         total = 0.0
         for r in several:
             mine = np.flatnonzero(r.own >= 0)
-            logs = log_softmax(np.exp(log_factor) * r.ratios[mine], axis=1)
+            logs = log_softmax(np.exp(log_factor) * r.between[mine], axis=1)
             total -= float(logs[np.arange(len(mine)), r.own[mine]].sum())
         return total
 
@@ -260,7 +259,7 @@ def _episodes(domain: Domain, pictures: Pictures, seed: int, episodes: int) -> l
         shown = [s.label_id for s in samples]
         results.append(
             _Asked(
-                recognizer.ratios(pictures.vectors[asked]),
+                *recognizer.scores(pictures.vectors[asked]),
                 np.array(own),
                 np.array([shown.count(label) for label in recognizer.labels]),
             )

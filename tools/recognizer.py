@@ -5,15 +5,16 @@ a pure function of the *set* of exemplars; their order does not matter, and what
 removed leaves no trace.
 
 A picture is judged in its own domain (:class:`tools.background.Background`), where every label has
-a log-likelihood ratio s_k over *never shown* (:mod:`tools.likelihood`). The largest says whether
-the picture is known: P = σ(scale·s + bias + crowding·log K + depth·log n), calibrated on things
-that were not taught but are of the same kind. Between labels, the softmax of contrast·s_k decides,
-where names speak too; how sharply is refitted by leave-one-out from fifty exemplars on.
+a log-likelihood ratio s_k over *never shown* (:mod:`tools.likelihood`). Between labels, the softmax
+of contrast·s_k decides, where names speak too; how sharply is refitted by leave-one-out from fifty
+exemplars on. Whether the picture is known is asked in the domain of the nearest label, for a
+stranger often comes from another one: P = σ(scale·s + bias + crowding·log K + depth·log n),
+calibrated on things that were not taught but are of the same kind.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +51,7 @@ class Recognizer:
         """
         self._background, self._names = background, names
         self._design = design or Design()
-        checked = [replace(s, vector=self._unit(s.vector)) for s in samples]
-        self._samples = {s.id: s for s in checked}
+        self._samples = {s.id: self._checked(s) for s in samples}
         self._heads: dict[int, Head] = {}
 
     @property
@@ -61,8 +61,7 @@ class Recognizer:
 
     def add(self, sample: Sample) -> "Recognizer":
         """The recognizer of this set and one more; one of the same id is replaced."""
-        sample = replace(sample, vector=self._unit(sample.vector))
-        return self._of({**self._samples, sample.id: sample})
+        return self._of({**self._samples, sample.id: self._checked(sample)})
 
     def remove(self, sample_id: str) -> "Recognizer":
         """The recognizer of this set without one."""
@@ -78,7 +77,7 @@ class Recognizer:
         evidence: int = 3,
     ) -> Ranking:
         """Rank the labels (only those in ``among``, if given) for a unit vector (d,)."""
-        query = self._checked([vector])
+        query = self._background.units([vector])
         where = int(self._domains(query)[0])
         keep = [i for i, x in enumerate(self._labels) if among is None or x in among]
         if not keep:
@@ -89,13 +88,15 @@ class Recognizer:
         usable = [i for i in keep if i not in vetoed]
         if not usable:
             return self._nothing(where, keep)
-        ranking = self._ranked(where, head.scores(u), keep, usable)
+        elsewhere = partial(Head.of, vectors=query)
+        ranking = self._ranked(where, head.scores(u), keep, usable, elsewhere)
         near = {i: head.nearness(u[0], i) for i in self._cited(ranking)}
         return replace(ranking, evidence=self._evidence(near, evidence))
 
     def posteriors(self, vectors: NDArray[np.floating]) -> Array:
         """(m, d) unit vectors → (m, K) probabilities among the labels, rows of sum 1."""
-        return self._each(vectors, lambda where, s: softmax(self._logits(where, s), axis=1))
+        where = self._domains(self._background.units(vectors))
+        return np.asarray(softmax(self._logits(where, self.scores(vectors)), axis=1))
 
     def leave_one_out(self) -> tuple[LeftOut, ...]:
         """What each exemplar would be, had it not been taught; of labels with two or more."""
@@ -107,19 +108,20 @@ class Recognizer:
             head = self._head(where)
             scores = head.without(rows)
             vectors = head.project(self._taught.vectors[rows])
-            for i, row in enumerate(rows):
-                one = Scores(scores.plain[i : i + 1], scores.named[i : i + 1])
-                ranking = self._ranked(where, one, everything, everything)
+            for i, row in enumerate(map(int, rows)):
+                one = Scores(*(x[i : i + 1] for x in scores))
+                again = partial(Head.without, rows=rows[i : i + 1])
+                ranking = self._ranked(where, one, everything, everything, again, row)
                 near = {k: head.nearness(vectors[i], k) for k in self._cited(ranking)}
                 sample = self._positives[row]
                 cited = self._evidence(near, 3, without=sample.id)
                 left = LeftOut(sample.id, sample.label_id, replace(ranking, evidence=cited))
-                results.append((int(row), left))
+                results.append((row, left))
         return tuple(left for _, left in sorted(results, key=lambda x: x[0]))
 
     def similarity(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
         """Cosine of two vectors (d,) in the metric of the first one's domain, in [-1, 1]."""
-        pair = self._checked([a, b])
+        pair = self._background.units([a, b])
         alone = self if self._labels else Recognizer([Sample("a", "a", a)], self._background)
         head = alone._head(int(self._domains(pair)[0]))
         x, y = head.metric(head.project(pair))
@@ -130,19 +132,21 @@ class Recognizer:
         alone = Recognizer([Sample("a", "a", a)], self._background, design=self._design)
         return 1.0 - alone.recognise(b).unknown
 
-    def ratios(self, vectors: NDArray[np.floating]) -> Array:
-        """(m, d) → (m, K) log-likelihood ratios of the labels over *never shown*, without names."""
-        return self._each(vectors, lambda _, s: s.plain)
-
-    def _each(self, vectors: NDArray[np.floating], of: Callable[[int, Scores], Array]) -> Array:
-        """(m, d) → (m, K) what ``of`` makes of a domain's scores, each row in its own domain."""
-        queries = self._checked(list(vectors))
+    def scores(self, vectors: NDArray[np.floating]) -> Scores:
+        """(m, d) → (m, K) log-likelihood ratios of the labels, each picture in its own domain."""
+        queries = self._background.units(vectors)
         where = self._domains(queries)
-        result = np.zeros((len(queries), len(self._labels)))
+        result = Scores(*np.zeros((2, len(queries), len(self._labels))))
         for domain in map(int, np.unique(where)):
             head, rows = self._head(domain), np.flatnonzero(where == domain)
-            result[rows] = of(domain, head.scores(head.project(queries[rows])))
+            result.known[rows], result.between[rows] = head.of(queries[rows])
         return result
+
+    def _checked(self, sample: Sample) -> Sample:
+        return replace(sample, vector=self._background.units([sample.vector])[0])
+
+    def _rows(self, samples: Sequence[Sample]) -> Array:
+        return np.array([s.vector for s in samples]).reshape(-1, self._background.dimension)
 
     def _of(self, samples: dict[str, Sample]) -> "Recognizer":
         other = Recognizer((), self._background, self._names, self._design)
@@ -174,8 +178,8 @@ class Recognizer:
         owner = np.array([self._number[s.label_id] for s in self._positives], np.intp)
         texts = None
         if self._names is not None and self._labels:
-            texts = self._checked([self._names[x] for x in self._labels])
-        return Taught(self._stacked([s.vector for s in self._positives]), owner, texts)
+            texts = self._background.units(self._names[x] for x in self._labels)
+        return Taught(self._rows(self._positives), owner, texts)
 
     @cached_property
     def _counts(self) -> NDArray[np.intp]:
@@ -215,31 +219,47 @@ class Recognizer:
         losses += 20.0 * np.log(_SHARPNESS) ** 2  # a pull towards 1
         return _SHARPNESS[int(np.argmin(losses))]
 
-    def _logits(self, domain: int, scores: Scores, sharpness: float | None = None) -> Array:
-        """(m, K) logits between the labels."""
+    def _logits(
+        self, where: int | NDArray[np.intp], scores: Scores, sharpness: float | None = None
+    ) -> Array:
+        """(m, K) logits between the labels, of pictures of these domains."""
         factor = self._sharpness if sharpness is None else sharpness
-        return np.asarray(factor * self._background.domains[domain].contrast * scores.named)
+        contrast = np.array([x.contrast for x in self._background.domains])[where]
+        return np.asarray(factor * np.reshape(contrast, (-1, 1)) * scores.between)
 
-    def _ranked(self, where: int, scores: Scores, keep: list[int], usable: list[int]) -> Ranking:
-        """The ranking for one query (rows of one), without evidence."""
-        domain = self._background.domains[where]
-        nearest = usable[int(scores.plain[0, usable].argmax())]
-        z = domain.scale * float(scores.plain[0, nearest]) + domain.bias
-        z += domain.crowding * float(np.log(len(usable)))
-        z += domain.depth * float(np.log(self._counts[nearest]))
-        known = 1.0 / (1.0 + float(np.exp(-np.clip(z, -60, 60))))
+    def _ranked(
+        self,
+        where: int,
+        scores: Scores,
+        keep: list[int],
+        usable: list[int],
+        elsewhere: Callable[[Head], Scores],
+        left: int | None = None,
+    ) -> Ranking:
+        """The ranking for one query (rows of one), without evidence.
+
+        ``elsewhere``: its scores by another domain's head. ``left``: the exemplar it is, if any.
+        """
+        nearest = usable[int(scores.known[0, usable].argmax())]
+        mine = self._taught.owner == nearest
+        if left is not None:
+            mine[left] = False
+        home = int(np.bincount(self._where[mine]).argmax())
+        known = (scores if home == where else elsewhere(self._head(home))).known[0, nearest]
+        domain = self._background.domains[home]
+        chance = float(domain.known(known, len(usable), mine.sum()))
         share = softmax(self._logits(where, scores)[0, usable])
         order = sorted(range(len(usable)), key=lambda j: (-share[j], self._labels[usable[j]]))
-        ranked = [Scored(self._labels[usable[j]], known * float(share[j])) for j in order]
+        ranked = [Scored(self._labels[usable[j]], chance * float(share[j])) for j in order]
         ranked += [Scored(self._labels[i], 0.0) for i in keep if i not in usable]
         decision: Decision = "known"
-        if known < domain.threshold:
+        if chance < domain.threshold:
             decision = "unknown"
         elif len(order) > 1:
             first, second = share[order[0]], share[order[1]]
             if first < _AMBIGUOUS * (first + second):
                 decision = "ambiguous"
-        return Ranking(tuple(ranked), decision, 1.0 - known, 1.0 - domain.threshold, ())
+        return Ranking(tuple(ranked), decision, 1.0 - chance, 1.0 - domain.threshold, ())
 
     def _nothing(self, where: int, keep: list[int]) -> Ranking:
         zero = tuple(Scored(self._labels[i], 0.0) for i in keep)
@@ -248,7 +268,7 @@ class Recognizer:
 
     def _vetoed(self, head: Head, u: Array) -> set[int]:
         """Labels with a negative that is nearly this picture, and nearer than any exemplar."""
-        vectors = self._stacked([s.vector for s in self._negatives])
+        vectors = self._rows(self._negatives)
         against = head.metric(head.project(vectors)) @ head.metric(u)
         close = [
             (self._number[s.label_id], near)
@@ -275,20 +295,3 @@ class Recognizer:
         return tuple(
             Evidence(s.id, s.label_id, float(np.clip(-c, -1.0, 1.0))) for c, s in rows[:count]
         )
-
-    def _checked(self, vectors: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
-        """(n, d) of unit vectors; raises ``ValueError`` for what is none."""
-        return self._stacked([self._unit(v) for v in vectors])
-
-    def _stacked(self, units: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
-        return np.stack(units) if len(units) else np.zeros((0, self._background.dimension))
-
-    def _unit(self, vector: NDArray[np.floating]) -> NDArray[np.floating]:
-        x = np.asarray(vector, np.float64)
-        d = self._background.dimension
-        if x.shape != (d,):
-            raise ValueError(f"a vector has shape {x.shape}, the embedder makes ({d},)")
-        norm = float(np.sqrt(x @ x))
-        if not np.isfinite(norm) or norm == 0.0:
-            raise ValueError("a vector is zero or not finite")
-        return x / norm
