@@ -70,8 +70,7 @@ def _answer(desk: Desk, photo: Photo, question: str) -> Answer:
 
 def _in_known_words(desk: Desk, question: str) -> str:
     """The question with taught names replaced: the answerer has never heard of a zorb."""
-    names = [n for label in desk.memory.state.labels.values() for n in label.names]
-    for name in sorted(names, key=len, reverse=True):
+    for name in sorted(desk.memory.state.names, key=len, reverse=True):
         if not desk.sight.knows_word(name):
             question = re.sub(
                 rf"\b{re.escape(name)}(?:s|es)?\b", "object", question, flags=re.IGNORECASE

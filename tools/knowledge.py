@@ -47,7 +47,7 @@ def list_labels(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, LabelLi
     labels = summaries(desk.memory)
     if not labels:
         return _NOTHING, LabelList(())
-    parts = [f"{x.name} ({count(x.count, 'picture')})" for x in labels]
+    parts = [f"{_called(x)} ({count(x.count, 'picture')})" for x in labels]
     return f"I know {count(len(labels), 'thing')}: {join(parts)}.", LabelList(tuple(labels))
 
 
@@ -86,6 +86,7 @@ def summaries(memory: Memory) -> list[LabelSummary]:
                 len(state.of(label.id, positive=False)),
                 label.description,
                 tuple(e.photo_id for e in shown[-_THUMBNAILS:]),
+                label.aliases,
             )
         )
     return result
@@ -118,6 +119,7 @@ def _label_report(desk: Desk, label: Label, left_out: "Sequence[LeftOut]") -> La
         unrecognised=sum(x.ranking.decision == "unknown" for x in mine),
         worst=worst,
         alike=len(shown) > 1 and _alike(desk, shown),
+        aliases=label.aliases,
     )
 
 
@@ -228,10 +230,16 @@ def _next(label: str, text: str) -> NextPicture:
 # --- wording ------------------------------------------------------------------------------------
 
 
+def _called(label: LabelSummary | LabelReport) -> str:
+    """The name, and what else it is called."""
+    other = f", also called {join(label.aliases)}" if label.aliases else ""
+    return label.name + other
+
+
 def _worded(report: KnowledgeReport, *, one: bool) -> str:
     pictures = sum(x.count for x in report.labels)
     if one:
-        opening = f"{capital(report.labels[0].name)}, {count(pictures, 'picture')}: "
+        opening = f"{capital(_called(report.labels[0]))}, {count(pictures, 'picture')}: "
     else:
         known = count(len(report.labels), "thing")
         opening = f"I know {known} from {count(pictures, 'picture')}: "

@@ -91,8 +91,7 @@ def recollect(desk: Desk, photo: Photo, question: str) -> Recollection:
     answers = desk.memory.state.answers.values()
     if not answers:
         return Recollection()
-    names = [n for x in desk.memory.state.labels.values() for n in x.names]
-    asked = {a: likeness(question, a.question, names) for a in answers}
+    asked = {a: likeness(question, a.question, desk.memory.state.names) for a in answers}
     near = _near(desk, photo, dict.fromkeys(a.photo_id for a in answers))
     # Of the nearest picture what fits the question best, and of that what was said last.
     mine = sorted(
