@@ -47,7 +47,11 @@ def list_labels(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, LabelLi
     labels = summaries(desk.memory)
     if not labels:
         return _NOTHING, LabelList(())
-    parts = [f"{_called(x)} ({count(x.count, 'picture')})" for x in labels]
+    parts = [
+        f"{x.name} ({f'also called {join(x.aliases)}, ' if x.aliases else ''}"
+        f"{count(x.count, 'picture')})"
+        for x in labels
+    ]
     return f"I know {count(len(labels), 'thing')}: {join(parts)}.", LabelList(tuple(labels))
 
 
@@ -230,16 +234,12 @@ def _next(label: str, text: str) -> NextPicture:
 # --- wording ------------------------------------------------------------------------------------
 
 
-def _called(label: LabelSummary | LabelReport) -> str:
-    """The name, and what else it is called."""
-    other = f", also called {join(label.aliases)}" if label.aliases else ""
-    return label.name + other
-
-
 def _worded(report: KnowledgeReport, *, one: bool) -> str:
     pictures = sum(x.count for x in report.labels)
     if one:
-        opening = f"{capital(_called(report.labels[0]))}, {count(pictures, 'picture')}: "
+        label = report.labels[0]
+        other = f", also called {join(label.aliases)}" if label.aliases else ""
+        opening = f"{capital(label.name)}{other}, {count(pictures, 'picture')}: "
     else:
         known = count(len(report.labels), "thing")
         opening = f"I know {known} from {count(pictures, 'picture')}: "

@@ -51,7 +51,7 @@ def teach_label(
     desk.recall.recognizer()  # the index and the recognizer follow now, not at the next question
     change = _change(desk, "taught" if done.added else "known", done, chosen)
     change = replace(change, concerns=concerns, same_as=same_as)
-    also = "" if name_key(said) == name_key(label) else f", also called {said},"
+    also = "" if name_key(said) == name_key(label) else f", also called {said}"
     if not done.added:
         these = "this picture" if len(chosen) == 1 else "these pictures"
         more = " I noted what you said about it." if description else ""
