@@ -11,6 +11,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, current_thread, main_thread
 from typing import Any
@@ -56,6 +57,12 @@ def prepare_run(
     on_data: Callable[[Table, Plan], None] | None = None,
 ) -> tuple[Run, Learner]:
     """A new run and its learner, everything checked that can be before anything is trained."""
+    absent = [name for name in settings.training.report_to if find_spec(name) is None]
+    if absent:
+        raise SettingsError(
+            f"training.report_to: {', '.join(absent)} is not installed; install it with `pip "
+            "install 'imprint-assistant[track]'`, or leave it out."
+        )
     has = gpu_gigabytes() if settings.needs_gpu_gb else 0.0
     if has < settings.needs_gpu_gb:
         there = f"this machine's has {has:.0f} GB" if has else "this machine has none"
