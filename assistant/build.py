@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 
 from langchain_core.language_models import BaseChatModel
 
+from assistant.brains import choose_brain
 from assistant.conversation import Conversation
 from assistant.history import Transcript
 from assistant.router import Router
@@ -53,7 +54,7 @@ def open_assistant(
     home: str | Path | None = None,
     profile: str | None = None,
     workspace: str | None = None,
-    brain: str | BaseChatModel = "router",
+    brain: str | BaseChatModel | None = None,
     *,
     models: Models | None = None,
     **settings: Any,
@@ -64,7 +65,8 @@ def open_assistant(
         home: Folder of everything it keeps; default ``IMPRINT_HOME`` or the user's data folder.
         profile: ``pocket``, ``small``, ``full`` or ``auto`` (the best one that is here).
         workspace: Whose memory; 1–41 characters of a–z, 0–9 and ``-``.
-        brain: ``"router"``, or any langchain-core chat model that can call tools.
+        brain: ``"router"`` (the default), ``"openai:MODEL[@BASE_URL]"``, ``"local:MODEL_ID"``,
+            or any langchain-core chat model that can call tools.
         models: Ready-made models instead of a profile's.
         settings: Any other field of :class:`tools.config.Config` or
             :class:`assistant.settings.Settings`.
@@ -86,7 +88,7 @@ class Imprint:
         config: Config,
         settings: Settings,
         *,
-        brain: str | BaseChatModel = "router",
+        brain: str | BaseChatModel | None = None,
         models: Models | None = None,
     ) -> None:
         # Before langchain reads it: what is said here goes to no tracing service.
@@ -96,21 +98,11 @@ class Imprint:
         self.models = models or open_models(config)
         self.sight = Sight(self.models, config.cache_folder)
         self._router = cast(BaseChatModel, Router().bind_tools(list(TOOLS)))
-        self._brain = self._with_tools(brain)
+        self._brain = choose_brain(settings.brain if brain is None else brain, settings, TOOLS)
         self._home = MemoryHome(config)
         self._recalls: dict[str, Recall] = {}
         self._conversations: dict[tuple[str, str], Conversation] = {}
         self._lock = Lock()
-
-    def _with_tools(self, brain: str | BaseChatModel) -> BaseChatModel:
-        if isinstance(brain, str):
-            if brain != "router":
-                raise SettingsError(
-                    f"There is no brain called {brain!r:.60}: use 'router', "
-                    "or pass a langchain-core chat model."
-                )
-            return self._router
-        return cast(BaseChatModel, brain.bind_tools(list(TOOLS)))
 
     @property
     def memory(self) -> Memory:

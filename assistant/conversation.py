@@ -11,6 +11,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 
 from assistant.agent import messages_for, respond
+from assistant.brains import Brain
 from assistant.history import Transcript, now
 from assistant.settings import Settings
 from assistant.turns import Event, Reply, Step, ToolFinished, Turn, focus_of
@@ -30,15 +31,15 @@ class Conversation:
         conversation_id: str,
         recall: Recall,
         transcript: Transcript,
-        brain: BaseChatModel,
-        fallback: BaseChatModel,
+        brain: Brain | None,
+        router: BaseChatModel,
         settings: Settings,
     ) -> None:
         self.id = conversation_id
         self._recall = recall
         self._transcript = transcript
         self._brain = brain
-        self._fallback = fallback
+        self._router = router
         self._settings = settings
         self._lock = Lock()
 
@@ -131,7 +132,7 @@ class Conversation:
             self._brain,
             messages_for(self._transcript.turns, turn, labels),
             desk,
-            fallback=self._fallback,
+            router=self._router,
             max_calls=self._settings.max_calls,
         )
         steps: list[Step] = []

@@ -21,6 +21,7 @@ from tools.artifacts import from_json, to_json
 from tools.errors import SettingsError
 from tools.images import Photo
 from tools.memory.photos import PhotoStore
+from tools.whole import whole_file
 
 __all__ = ["Transcript", "now"]
 
@@ -111,15 +112,13 @@ class Transcript:
             self.turns, self.album = [], []
 
     def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         data = {
             "version": _VERSION,
             "album": self.album,
             "turns": [_data(t) for t in self.turns],
         }
-        temporary = self._path.with_name(f".{self._path.name}-{secrets.token_hex(4)}.tmp")
-        temporary.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
-        temporary.replace(self._path)
+        with whole_file(self._path) as temporary:
+            temporary.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
 
 
 def now() -> str:

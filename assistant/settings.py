@@ -1,19 +1,19 @@
 """Settings of the assistant: its brain, its server, its limits.
 
-Knows nothing of models or folders (:mod:`tools.config`). The environment (``IMPRINT_*``) and the
-Space's own variable are read here and nowhere else in this package.
+Knows nothing of models or folders (:mod:`tools.config`). The environment (``IMPRINT_*``), the
+Space's own variable and the key of a language model are read here and nowhere else in this package.
 """
 
 import os
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tools.config import explain
 from tools.errors import SettingsError
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "load_settings", "openai_key"]
 
 
 class Settings(BaseSettings):
@@ -23,6 +23,14 @@ class Settings(BaseSettings):
         env_prefix="IMPRINT_", frozen=True, extra="forbid", env_ignore_empty=True
     )
 
+    brain: str = Field(
+        default="router",
+        description="Who decides what to do: router, openai:MODEL[@BASE_URL] or local:MODEL_ID; "
+        "#text at the end sends it no pictures.",
+    )
+    brain_timeout: float = Field(
+        default=60.0, gt=0, description="Seconds of silence after which the router takes over."
+    )
     host: str = Field(default="127.0.0.1", description="Address the page is served on.")
     port: int | None = Field(
         default=None, ge=1, le=65535, description="Its port; by default the first free from 7860."
@@ -50,3 +58,9 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**values)
     except ValidationError as exc:
         raise SettingsError(explain(exc)) from exc
+
+
+def openai_key() -> SecretStr | None:
+    """The key for ``--brain openai:…``: ``OPENAI_API_KEY`` and nothing else; None without one."""
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    return SecretStr(key) if key else None

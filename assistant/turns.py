@@ -6,7 +6,7 @@ Knows nothing of brains, pages or disk.
 from dataclasses import dataclass, field
 from typing import Any
 
-from tools.artifacts import Artifact, Change, Recognition
+from tools.artifacts import Answer, Artifact, Change, Recognition
 from tools.desk import Focus
 
 __all__ = [
@@ -31,6 +31,8 @@ class ToolCall:
     args: dict[str, Any]
     ok: bool
     seconds: float
+    asked: bool = False
+    """It was not carried out: the user is asked first."""
 
 
 @dataclass(frozen=True)
@@ -109,20 +111,23 @@ def focus_of(turns: list[Turn], album: list[str]) -> Focus:
     """What the conversation is about after ``turns``; ``album`` has the photo ids by number - 1."""
     photos: tuple[int, ...] = ()
     recognition: Recognition | None = None
+    answer: Answer | None = None
     for turn in turns:
         if turn.photos:
-            photos, recognition = turn.photos, None
+            photos, recognition, answer = turn.photos, None, None
         for step in turn.steps:
             named = step.call.args.get("photos")
             if step.call.ok and isinstance(named, list) and named:
                 photos = tuple(n for n in named if 1 <= n <= len(album))
             for artifact in step.artifacts:
                 if isinstance(artifact, Recognition):
-                    recognition = artifact
+                    recognition, answer = artifact, None
+                elif isinstance(artifact, Answer):
+                    answer = artifact
                 elif isinstance(artifact, Change) and artifact.action != "rejected":
                     # What was said of the photo is settled; a rejection still asks what it is.
                     recognition = recognition if artifact.action == "known" else None
-    return Focus(photos, recognition)
+    return Focus(photos, recognition, answer)
 
 
 def options_for(artifacts: list[Artifact]) -> tuple[str, ...]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from finetune import cli_options as o
+from finetune.cli_oneshot import oneshot
+from finetune.cli_runs import add_run_commands, runs
+from finetune.cli_show import echo, facts_of_data, following, show_json, worded
 
 __all__ = ["app", "main"]
 
@@ -33,6 +39,131 @@ class PocketModel(StrEnum):
 @app.callback()
 def _root() -> None:
     """Train and evaluate the models of Imprint."""
+
+
+@app.command()
+def prepare(
+    source: o.Source,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the pictures and rows here, split, to train on.")
+    ] = None,
+    task: o.Task = None,
+    image_column: o.ImageColumn = None,
+    label_column: o.LabelColumn = None,
+    question_column: o.QuestionColumn = None,
+    answer_column: o.AnswerColumn = None,
+    class_names: o.ClassNames = None,
+    max_samples: o.MaxSamples = None,
+    shots: o.Shots = None,
+    seed: o.Seed = None,
+    config: o.Config = None,
+    assignments: o.Set = None,
+    home: o.Home = None,
+    as_json: o.Json = False,
+) -> None:
+    """Look at a source: classes, counts, bad files, duplicates, leaks, imbalance, splits."""
+    flags = dict(locals())
+    for name in ("output", "config", "assignments", "home", "as_json"):
+        flags.pop(name)
+    with worded():
+        settings = o.settings_of(flags, config=config, assignments=assignments)
+        from finetune.prepared import write_prepared
+        from finetune.work import look_at
+        from tools.config import load_config
+
+        with following(quiet=as_json) as follow:
+            table, plan = look_at(settings, load_config(home=home), follow)
+        for line in [] if as_json else facts_of_data(table, plan):
+            typer.echo(line)
+        if output is not None:
+            write_prepared(output, table, plan)
+            echo(f"Written to {output}: train on it with `few-shot {output}`.")
+        if as_json:
+            show_json(table.to_json() | {"measured_on": plan.how})
+
+
+def _training(default: str | None) -> Callable[..., None]:
+    """A command that trains; ``default`` is its strategy when neither file nor name is given."""
+
+    def command(
+        source: o.OptionalSource = None,
+        strategy: o.Strategy = None,
+        config: o.Config = None,
+        model: o.Model = None,
+        embedder: o.Embedder = None,
+        method: o.Method = None,
+        shots: o.Shots = None,
+        epochs: o.Epochs = None,
+        max_steps: o.MaxSteps = None,
+        lr: o.Lr = None,
+        batch: o.Batch = None,
+        accumulation: o.Accumulation = None,
+        rank: o.Rank = None,
+        question: o.Question = None,
+        answer: o.Answer = None,
+        system: o.System = None,
+        task: o.Task = None,
+        image_column: o.ImageColumn = None,
+        label_column: o.LabelColumn = None,
+        question_column: o.QuestionColumn = None,
+        answer_column: o.AnswerColumn = None,
+        class_names: o.ClassNames = None,
+        max_samples: o.MaxSamples = None,
+        max_length: o.MaxLength = None,
+        seed: o.Seed = None,
+        flip: o.Flip = None,
+        report_to: o.ReportTo = None,
+        assignments: o.Set = None,
+        name: o.Name = None,
+        publish: o.Publish = False,
+        home: o.Home = None,
+        as_json: o.Json = False,
+    ) -> None:
+        flags = dict(locals())
+        del flags["default"]
+        for key in ("strategy", "config", "assignments", "name", "publish", "home", "as_json"):
+            flags.pop(key)
+        with worded():
+            chosen = strategy or (default if config is None else None)
+            if chosen is None and config is None:
+                raise typer.BadParameter("give --config FILE or --strategy NAME")
+            settings = o.settings_of(flags, strategy=chosen, config=config, assignments=assignments)
+            _train(settings, name=name, publish=publish, home=home, as_json=as_json)
+
+    return command
+
+
+app.command("few-shot", help="Train on a few pictures of each class.")(_training("pocket-few-shot"))
+app.command("many-shot", help="Train on hundreds of pictures of each class.")(
+    _training("pocket-many-shot")
+)
+app.command("train", help="Train by --config FILE or --strategy NAME.")(_training(None))
+
+
+def _train(
+    settings: Any, *, name: str | None, publish: bool, home: Path | None, as_json: bool
+) -> None:
+    from finetune.cli_runs import show_results
+    from finetune.work import carry_out, prepare_run
+    from tools.config import load_config
+
+    def told(table: Any, plan: Any) -> None:
+        for line in [] if as_json else facts_of_data(table, plan):
+            echo(line)
+
+    loaded = load_config(home=home)
+    with following(quiet=as_json) as follow:
+        run, learner = prepare_run(settings, loaded, name=name, on_event=follow, on_data=told)
+        if not as_json:
+            for share in learner.describe()["trained"]:
+                echo(f"trains in the {share['part']}: {share['trained']:,} of {share['all']:,}")
+            echo(f"run {run.name} in {run.folder}")
+        results = carry_out(run, learner, on_event=follow)
+    if publish:
+        from finetune import shelf
+
+        echo(f"on the shelf: {shelf.publish(run, loaded.home / 'adapters')}")
+    show_results(run, results, as_json=as_json)
 
 
 @app.command()
@@ -83,6 +214,11 @@ def pocket(
         if not finished:
             typer.echo(f"{name}: stopped before its last step; run again to go on.")
             raise typer.Exit(0)
+
+
+add_run_commands(app)
+app.add_typer(runs, name="runs")
+app.add_typer(oneshot, name="oneshot")
 
 
 def main() -> None:

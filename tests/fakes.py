@@ -110,7 +110,8 @@ class FakeAnswerer:
 
     id = "fake-answerer"
 
-    def __init__(self, *answers: str) -> None:
+    def __init__(self, *answers: str, takes_examples: bool = False) -> None:
+        self.takes_examples = takes_examples
         self.asked: list[str] = []
         self._answers = list(answers)
 

@@ -1,6 +1,8 @@
-"""``answer_question``: a question about a photo, answered by looking at it.
+"""``answer_question``: a question about a photo, answered by looking, and by what the user told.
 
-Knows nothing of which answerer runs.
+Knows nothing of which answerer runs. What the user answered for the very picture or a copy of it
+is given back; of a picture that shows the same thing it is said beside what the model sees, and
+shown to models that take examples.
 """
 
 import re
@@ -12,12 +14,12 @@ from tools.artifacts import Answer
 from tools.desk import Desk
 from tools.errors import BadCall
 from tools.images import Photo
+from tools.memory.labels import name_key
 from tools.outside import outside_note
-from tools.wording import sentence
+from tools.remember import MAX_TEXT, MOST_EXAMPLES, recollect, with_examples
+from tools.wording import capital, sentence
 
 __all__ = ["answer_question"]
-
-_LONGEST = 500
 
 
 @tool(response_format="content_and_artifact", parse_docstring=True)
@@ -36,8 +38,8 @@ def answer_question(
     question = " ".join(question.split())
     if not question:
         raise BadCall("The question is empty: ask something about the picture.")
-    if len(question) > _LONGEST:
-        raise BadCall(f"The question is too long: ask in at most {_LONGEST} characters.")
+    if len(question) > MAX_TEXT:
+        raise BadCall(f"The question is too long: ask in at most {MAX_TEXT} characters.")
     chosen = desk.look(photos)
     answers = [_answer(desk, photo, question) for photo in chosen]
     texts = [_worded(a, p) for a, p in zip(answers, chosen, strict=True)]
@@ -48,24 +50,48 @@ def answer_question(
 
 
 def _answer(desk: Desk, photo: Photo, question: str) -> Answer:
-    text = desk.models.answerer.answer(
-        photo, _in_known_words(desk, question), on_token=desk.on_token, stop=desk.stop
+    known = recollect(desk, photo, question)
+    if known.same:
+        told = known.question[:1]
+        return Answer(photo.id, question, told[0].answer, source="told", told=told)
+    asked = _in_known_words(desk, question)
+    model = desk.models.answerer
+    shown = known.told if model.takes_examples else ()
+    text = model.answer(photo, with_examples(asked, shown), on_token=desk.on_token, stop=desk.stop)
+    return Answer(
+        photo.id,
+        question,
+        text,
+        desk.sight.outside(photo),
+        told=known.question[:1],
+        examples=shown[:MOST_EXAMPLES],
     )
-    return Answer(photo.id, question, text, desk.sight.outside(photo))
 
 
 def _in_known_words(desk: Desk, question: str) -> str:
     """The question with taught names replaced: the answerer has never heard of a zorb."""
-    for label in desk.memory.state.labels.values():
-        if not desk.sight.knows_word(label.name):
+    for name in sorted(desk.memory.state.names, key=len, reverse=True):
+        if not desk.sight.knows_word(name):
             question = re.sub(
-                rf"\b{re.escape(label.name)}(?:s|es)?\b", "object", question, flags=re.IGNORECASE
+                rf"\b{re.escape(name)}(?:s|es)?\b", "object", question, flags=re.IGNORECASE
             )
     return question
 
 
 def _worded(answer: Answer, photo: Photo) -> str:
-    parts = [sentence(answer.text) or "I have no answer to that."]
+    parts = [_said(answer)]
     if answer.outside:
         parts.append(outside_note())
     return " ".join([*parts, *photo.notes])
+
+
+def _said(answer: Answer) -> str:
+    """The answer; what the user told is said to be theirs."""
+    seen = sentence(answer.text) or "I have no answer to that."
+    if not answer.told:
+        return seen
+    told = answer.told[0]
+    where = "this picture" if told.photo_id == answer.photo_id else "a picture like this"
+    if answer.source == "told" or name_key(told.answer) == name_key(answer.text.rstrip(".")):
+        return f"{capital(told.answer.rstrip('.'))}, as you told me for {where}."
+    return f"{seen} For {where} you told me: {sentence(told.answer)}"

@@ -111,7 +111,9 @@ class Answer:
     source: Literal["seen", "told"] = "seen"
     """Whether the model answered by looking, or the user's own answer was given back."""
     told: tuple[Told, ...] = ()
-    """What the user had answered before that this answer rests on, the nearest first."""
+    """What the user had answered to this question, of the nearest picture that shows the same."""
+    examples: tuple[Told, ...] = ()
+    """What the model was shown beside the picture, the nearest first."""
     kind: Literal["answer"] = "answer"
 
 

@@ -36,9 +36,13 @@ def classify_image(
             ask what it is.
         photos: Numbers of the photos; leave out for those of this message, or the last one.
     """
-    names = [n.strip() for n in labels or [] if n.strip()]
+    state = desk.memory.state
+    given = [n.strip() for n in labels or [] if n.strip()]
+    # A label goes by its name, whichever of its names was said.
+    found = [(n, state.find(n)) for n in given]
+    names = list(dict.fromkeys(n if label is None else label.name for n, label in found))
     chosen = desk.look(photos)
-    untaught = len(names) == 1 and desk.memory.state.find(names[0]) is None
+    untaught = len(names) == 1 and state.find(names[0]) is None
     if untaught and not desk.sight.knows_word(names[0]):
         raise ToolError(
             f"Nobody has shown me {article(names[0])} yet: "

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 
-from tools.artifacts import Recognition
+from tools.artifacts import Answer, Recognition
 from tools.errors import BadCall, NoPhoto
 from tools.images import Photo
 from tools.memory import Memory
@@ -20,11 +20,13 @@ __all__ = ["Desk", "Focus"]
 
 @dataclass(frozen=True)
 class Focus:
-    """What the conversation was about last: the photos, and what was recognised in one."""
+    """What the conversation was about last: the photos, and what was said of one."""
 
     photos: tuple[int, ...] = ()
     """Numbers of the photos discussed last."""
     recognition: Recognition | None = None
+    answer: Answer | None = None
+    """The last answer to a question, when it came after the recognition."""
 
 
 @dataclass

@@ -6,6 +6,7 @@
     ├── ModelError
     │   ├── ModelMissing         its weights are not on this machine
     │   └── ModelFailed          it is there, and cannot be loaded or run
+    ├── BrainFailed              the language model did not answer, or not usably
     ├── MemoryFailed
     │   ├── MemoryInUse          another process owns this folder
     │   └── MemoryDamaged        the journal cannot be read
@@ -25,6 +26,7 @@ Anything that is not an ImprintError is a bug, and is not caught below the edges
 __all__ = [
     "BadCall",
     "BadLabel",
+    "BrainFailed",
     "DataError",
     "ImprintError",
     "MemoryDamaged",
@@ -65,6 +67,16 @@ class ModelMissing(ModelError):
 
 class ModelFailed(ModelError):
     """The model is there, and cannot be loaded or run."""
+
+
+class BrainFailed(ImprintError):
+    """The language model did not answer, or not usably.
+
+    Made of the reason alone: a clause, without a full stop.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The language model did not answer ({reason}).")
 
 
 class MemoryFailed(ImprintError):

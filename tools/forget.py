@@ -14,7 +14,7 @@ from tools.desk import Desk
 from tools.errors import ToolError
 from tools.memory import Event
 from tools.memory.labels import name_key
-from tools.undo import phrase
+from tools.undo import summary
 from tools.wording import capital, count, join
 
 __all__ = ["forget_everything", "forget_label", "forget_pictures", "forget_since", "session_start"]
@@ -22,7 +22,7 @@ __all__ = ["forget_everything", "forget_label", "forget_pictures", "forget_since
 _PAUSE = timedelta(hours=2)
 """A session ends when nothing was taught or changed for this long."""
 _BACK = "Say “undo” to bring it back."
-_NAMED = 4
+_NAMED = 4  # kinds of changes
 
 
 @tool(response_format="content_and_artifact", parse_docstring=True)
@@ -91,9 +91,7 @@ def forget_since(
     if not back:
         raise ToolError(f"There is nothing to forget: you have taught me nothing {said}.")
     desk.recall.recognizer()
-    told = [phrase(e, desk.memory.events) for e in back[:_NAMED]]
-    if len(back) > _NAMED:
-        told.append(f"{len(back) - _NAMED} more changes")
+    told = summary(back, desk.memory.events, _NAMED)
     text = f"Forgot what you taught me {said}: {join(told)}. {_BACK}"
     return text, Change("forgotten", f"what you taught me {said}")
 

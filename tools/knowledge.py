@@ -47,7 +47,11 @@ def list_labels(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, LabelLi
     labels = summaries(desk.memory)
     if not labels:
         return _NOTHING, LabelList(())
-    parts = [f"{x.name} ({count(x.count, 'picture')})" for x in labels]
+    parts = [
+        f"{x.name} ({f'also called {join(x.aliases)}, ' if x.aliases else ''}"
+        f"{count(x.count, 'picture')})"
+        for x in labels
+    ]
     return f"I know {count(len(labels), 'thing')}: {join(parts)}.", LabelList(tuple(labels))
 
 
@@ -86,6 +90,7 @@ def summaries(memory: Memory) -> list[LabelSummary]:
                 len(state.of(label.id, positive=False)),
                 label.description,
                 tuple(e.photo_id for e in shown[-_THUMBNAILS:]),
+                label.aliases,
             )
         )
     return result
@@ -118,6 +123,7 @@ def _label_report(desk: Desk, label: Label, left_out: "Sequence[LeftOut]") -> La
         unrecognised=sum(x.ranking.decision == "unknown" for x in mine),
         worst=worst,
         alike=len(shown) > 1 and _alike(desk, shown),
+        aliases=label.aliases,
     )
 
 
@@ -231,7 +237,9 @@ def _next(label: str, text: str) -> NextPicture:
 def _worded(report: KnowledgeReport, *, one: bool) -> str:
     pictures = sum(x.count for x in report.labels)
     if one:
-        opening = f"{capital(report.labels[0].name)}, {count(pictures, 'picture')}: "
+        label = report.labels[0]
+        other = f", also called {join(label.aliases)}" if label.aliases else ""
+        opening = f"{capital(label.name)}{other}, {count(pictures, 'picture')}: "
     else:
         known = count(len(report.labels), "thing")
         opening = f"I know {known} from {count(pictures, 'picture')}: "

@@ -2,13 +2,11 @@
 
 Knows nothing of what was taught, nor of torch. An embedder is measured once, when recognition first
 needs its statistics, with the pictures that ship (:mod:`tools.reference`) or, when told to, with a
-folder of the user's own, which then go before all others. A cache file is written to another name
-and renamed; one that is damaged, or made with other reference pictures, is measured again.
+folder of the user's own, which then go before all others. A cache file that is damaged, or made
+with other reference pictures, is measured again.
 """
 
 import logging
-import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +23,7 @@ from tools.errors import ModelFailed, PhotoError, SettingsError
 from tools.images import Photo, open_photo
 from tools.measuring import Pictures, measure, named
 from tools.reference import YOURS, Collection, check_count, edition, read_folder, read_reference
+from tools.whole import whole_file
 
 __all__ = ["Survey", "Surveyed", "Surveyor", "Words"]
 
@@ -127,7 +126,8 @@ class Survey:
             path = self._own(embedder)
             if path is not None:
                 try:
-                    _write(made, path)
+                    with whole_file(path) as temporary:
+                        made.save(temporary)
                 except OSError as exc:
                     raise SettingsError(
                         f"What was measured can't be kept in {path.parent} ({exc}): "
@@ -196,7 +196,8 @@ class Survey:
         if path is None:
             return
         try:
-            _write(background, path)
+            with whole_file(path) as temporary:
+                background.save(temporary)
             for other in self._cached(embedder):
                 if other not in (path, self._own(embedder)):
                     other.unlink(missing_ok=True)  # of another edition
@@ -267,18 +268,6 @@ class Survey:
     def _tell(self, text: str) -> None:
         self.doing = text
         log.info("%s", text)
-
-
-def _write(background: Background, path: Path) -> None:
-    """Under another name first, so that a file of that name is always whole. Raises ``OSError``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    os.close(handle)
-    try:
-        background.save(Path(name))
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _small(picture: Photo | Path) -> Photo:

@@ -3,6 +3,7 @@
 Knows nothing of how a change is taken back (:mod:`tools.memory.state`).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from tools.desk import Desk
 from tools.memory import Event, State, fold
 from tools.wording import article, capital, count
 
-__all__ = ["phrase", "undo"]
+__all__ = ["phrase", "summary", "undo"]
 
 
 @tool(response_format="content_and_artifact")
@@ -36,8 +37,8 @@ def undo(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, Change]:
 def phrase(event: Event, events: Sequence[Event]) -> str:
     """What a change was, as a noun; ``events`` is the journal, which knows the names."""
     data = event.data
-    names = _names(event, events)
-    name = names.get(data.get("label_id", ""), str(data.get("name", "it")))
+    names = _names(event, events) if "label_id" in data and "name" not in data else {}
+    name = str(data.get("name") or names.get(data.get("label_id", ""), "it"))
     pictures = count(len(data.get("photo_ids", ())), "picture")
     match event.kind:
         case "taught":
@@ -66,6 +67,21 @@ def phrase(event: Event, events: Sequence[Event]) -> str:
             return "the forgetting of everything"
         case _:
             return f"the forgetting of {name}"
+
+
+def summary(changes: Sequence[Event], events: Sequence[Event], most: int) -> list[str]:
+    """What several changes were, as at most ``most`` nouns; taught pictures are counted by name."""
+    taught: Counter[str] = Counter()
+    others: list[Event] = []
+    for event in changes:
+        if event.kind == "taught" and event.data["photo_ids"]:
+            taught[event.data["name"]] += len(event.data["photo_ids"])
+        else:
+            others.append(event)
+    parts = [f"{count(n, 'picture')} of {name}" for name, n in taught.most_common(most)]
+    parts += [phrase(e, events) for e in others[: most - len(parts)]]
+    more = len(taught) + len(others) - len(parts)
+    return [*parts, f"{count(more, 'more change')}"] if more else parts
 
 
 def _names(event: Event, events: Sequence[Event]) -> dict[str, str]:
@@ -112,7 +128,11 @@ def _undone(
             return "", "", f"Undone: I no longer hold {phrase(event, events)}."
         case "forgotten":
             return name, "", f"Undone: {name} is back, with {left}."
-        case _:  # dropped, reverted, cleared: pictures of any number of labels
-            back = count(len(after.owners), "picture")
-            known = count(len(after.labels), "label")
-            return "", "", f"Undone: {phrase(event, events)}. I know {known} from {back} again."
+        case "dropped":
+            back = f"{pictures} {'is' if len(data['photo_ids']) == 1 else 'are'} back."
+        case "reverted":
+            back = f"what you taught me {data['when']} is back."
+        case _:
+            back = "everything is back."
+    known = f"{count(len(after.labels), 'label')} and {count(len(after.owners), 'picture')}"
+    return "", "", f"Undone: {back} I know {known} now."

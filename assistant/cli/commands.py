@@ -13,6 +13,7 @@ from assistant.cli.background import background
 from assistant.cli.lines import photos_in, read_line
 from assistant.cli.options import (
     Answerer,
+    BrainOption,
     Captioner,
     Common,
     EmbedderOption,
@@ -49,8 +50,9 @@ def _common(
     captioner: Captioner = None,
     answerer: Answerer = None,
     quantize: Quantize = None,
+    brain: BrainOption = None,
 ) -> None:
-    context.obj = Common(home, profile, workspace, embedder, captioner, answerer, quantize)
+    context.obj = Common(home, profile, workspace, embedder, captioner, answerer, quantize, brain)
 
 
 @app.command()
@@ -64,9 +66,10 @@ def serve(
     home: Home = None,
     profile: Profile = None,
     workspace: Workspace = None,
+    brain: BrainOption = None,
 ) -> None:
     """Start the chat in the browser and print its address."""
-    common = context.obj.over(home, profile, workspace)
+    common = context.obj.over(home, profile, workspace, brain)
     with opened(common, as_json=False) as imprint:
         from assistant.settings import load_settings
         from assistant.ui import serve as serve_page
@@ -82,10 +85,11 @@ def chat(
     home: Home = None,
     profile: Profile = None,
     workspace: Workspace = None,
+    brain: BrainOption = None,
     as_json: Json = False,
 ) -> None:
     """Converse in the terminal; drop picture files into a line to show them."""
-    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
+    with opened(context.obj.over(home, profile, workspace, brain), as_json=as_json) as imprint:
         from assistant.cli.show import show_reply
 
         talk = imprint.conversation(conversation)
@@ -107,10 +111,11 @@ def ask(
     home: Home = None,
     profile: Profile = None,
     workspace: Workspace = None,
+    brain: BrainOption = None,
     as_json: Json = False,
 ) -> None:
     """Say one thing; the conversation goes on where the last one stopped."""
-    with opened(context.obj.over(home, profile, workspace), as_json=as_json) as imprint:
+    with opened(context.obj.over(home, profile, workspace, brain), as_json=as_json) as imprint:
         from assistant.cli.show import show_reply
 
         talk = imprint.conversation(conversation)

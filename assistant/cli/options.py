@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answerer",
+    "BrainOption",
     "Captioner",
     "Common",
     "EmbedderOption",
@@ -47,6 +48,15 @@ Profile = Annotated[
 Workspace = Annotated[
     str | None,
     typer.Option("--workspace", help="Whose memory (a–z, 0–9, '-').", rich_help_panel=_PANEL),
+]
+BrainOption = Annotated[
+    str | None,
+    typer.Option(
+        "--brain",
+        help="Who decides: router, openai:MODEL[@BASE_URL] or local:MODEL_ID; "
+        "#text at the end sends it no pictures.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 EmbedderOption = Annotated[
     str | None,
@@ -83,14 +93,22 @@ class Common:
     captioner: str | None = None
     answerer: str | None = None
     quantize: bool | None = None
+    brain: str | None = None
 
-    def over(self, home: Path | None, profile: str | None, workspace: str | None) -> "Common":
+    def over(
+        self,
+        home: Path | None,
+        profile: str | None,
+        workspace: str | None,
+        brain: str | None = None,
+    ) -> "Common":
         """These with a command's own options over them."""
         return replace(
             self,
             home=home or self.home,
             profile=profile or self.profile,
             workspace=workspace or self.workspace,
+            brain=brain or self.brain,
         )
 
 
@@ -106,6 +124,7 @@ def opened(common: Common, *, as_json: bool) -> Iterator["Imprint"]:
             common.home,
             common.profile,
             common.workspace,
+            common.brain,
             embedder=common.embedder,
             captioner=common.captioner,
             answerer=common.answerer,

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from tools.errors import ImprintError
 from tools.images import Photo
+from tools.whole import whole_file
 
 __all__ = ["LARGE", "SMALL", "Pictures"]
 
@@ -38,9 +39,8 @@ class Pictures:
                 copy = find(photo_id).thumbnail(side)
             except ImprintError:
                 return None
-            temporary = path.with_name(f"{secrets.token_hex(8)}.tmp")
-            copy.save(temporary, format="WEBP", quality=88, method=1)
-            temporary.replace(path)
+            with whole_file(path) as temporary:
+                copy.save(temporary, format="WEBP", quality=88, method=1)
         return path
 
     def url(self, photo_id: str, side: int, find: Callable[[str], Photo]) -> str:

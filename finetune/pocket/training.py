@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tools.whole import whole_file
+
 __all__ = ["Clock", "Courtesy", "Learnt", "MasterAdamW", "Progress", "Stage", "rate"]
 
 Learnt = tuple[Tensor, int, Mapping[str, Tensor]]
@@ -175,12 +177,9 @@ class Stage:
         return self.done
 
     def _save(self) -> None:
-        """Write to a temporary name, then rename: a kill leaves the old state whole."""
         state = {"step": self._step, "optimiser": self._optimiser.state_dict(), **self._kept}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self._path)
+        with whole_file(self._path) as temporary:
+            torch.save(state, temporary)
 
 
 class Courtesy:

@@ -5,7 +5,7 @@ journal; a change that would change nothing is not written.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import RLock
@@ -69,8 +69,7 @@ class Changes:
         """The label called ``name``; raises :class:`UnknownLabel` with the nearest names."""
         found = self.state.find(name)
         if found is None:
-            known = [n for x in self.state.labels.values() for n in x.names]
-            raise UnknownLabel(unknown_name(name, known))
+            raise UnknownLabel(unknown_name(name, self.state.names))
         return found
 
     def teach(self, name: str, photos: Sequence[Photo], description: str = "") -> Taught:
@@ -95,26 +94,35 @@ class Changes:
                 )
             return Taught(self.state.labels.get(label.id, label), added, already, moved)
 
-    def correct(self, name: str, photos: Sequence[Photo], wrong: str | None = None) -> Taught:
-        """The photos are ``name``, and not ``wrong``: exemplars of one, negatives of the other."""
+    def correct(
+        self, name: str, photos: Sequence[Photo], wrong: str | Mapping[str, str] | None = None
+    ) -> Taught:
+        """The photos are ``name``, and not ``wrong``: exemplars of one, negatives of the other.
+
+        ``wrong`` may differ by photo: names by photo id. One that is no label has no negatives.
+        """
         name = clean_name(name)
         with self._lock:
-            wrong_label = self.state.find(wrong) if wrong else None
             label = self.state.find(name) or Label(_new_id(), name)
-            if wrong_label is not None and wrong_label.id == label.id:
-                wrong_label = None
+            said = {
+                p.id: wrong if isinstance(wrong, str) else (wrong or {}).get(p.id) for p in photos
+            }
+            found = {i: self.state.find(w) for i, w in said.items() if w}
+            wrong_ids = {i: x.id for i, x in found.items() if x is not None and x.id != label.id}
             owners = [self.state.label_of(p.id) for p in photos]
             moved = tuple({o.id: o for o in owners if o and o.id != label.id}.values())
             known = tuple(
                 p.id for p, o in zip(photos, owners, strict=True) if o and o.id == label.id
             )
             self._store(photos)
+            each = {wrong_ids.get(p.id) for p in photos}
             self._ledger.append(
                 "corrected",
                 label_id=label.id,
                 name=label.name,
                 photo_ids=[p.id for p in photos],
-                wrong_id=wrong_label.id if wrong_label else None,
+                wrong_id=each.pop() if len(each) == 1 else None,
+                wrong_ids=wrong_ids if each else {},
             )
             added = tuple(p.id for p in photos if p.id not in known)
             return Taught(self.state.labels[label.id], added, known, moved)

@@ -118,6 +118,11 @@ class State:
     )
     """By (photo id, key of the question)."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name and alias."""
+        return tuple(n for x in self.labels.values() for n in x.names)
+
     def find(self, name: str) -> Label | None:
         """The label that has that name or alias, whatever its case."""
         key = name_key(name)
@@ -218,7 +223,7 @@ class StateBuilder:
 
     def _taught(self, event: Event) -> None:
         data = event.data
-        label_id, wrong_id = data["label_id"], data.get("wrong_id")
+        label_id, wrong_ids = data["label_id"], data.get("wrong_ids", {})
         old = self._labels.get(label_id) or Label(label_id, data["name"])
         self._labels[label_id] = replace(
             old, description=data.get("description") or old.description
@@ -229,6 +234,7 @@ class StateBuilder:
             if owner is not None and owner != label_id:
                 self._drop([(owner, photo_id)])
             self._put(label_id, photo_id, True, event.seq)
+            wrong_id = wrong_ids.get(photo_id, data.get("wrong_id"))
             if wrong_id in self._labels and wrong_id != label_id:
                 self._put(wrong_id, photo_id, False, event.seq)
 

@@ -28,6 +28,7 @@ __all__ = ["TransformersAnswerer", "load_answerer"]
 
 _MAX_NEW_TOKENS = {"cpu": 64, "cuda": 256}
 _CAPTIONERS = ("blip", "blip-2", "git", "pix2struct", "vision-encoder-decoder")
+_LEAST_CONTEXT = 2048  # tokens; of what was tuned to follow instructions, SmolVLM has 8,192
 _DEFAULT_QUESTION = "What is in this picture?"
 
 
@@ -64,6 +65,7 @@ class TransformersAnswerer:
         self._lock = Lock()
         self._threads = choose_threads(model)
         self.id = located.id()
+        self.takes_examples = _takes_examples(model, processor)
         _one_tile(processor.image_processor)
         _complete_llava(processor, model.config)
         self._side = input_side(processor.image_processor)
@@ -130,6 +132,16 @@ class TransformersAnswerer:
         if self._type == "paligemma":
             return f"{token}answer en {question}\n"
         return f"USER: {token}\n{question} ASSISTANT:"  # LLaVA 1.5
+
+
+def _takes_examples(model: Any, processor: Any) -> bool:
+    """Whether it was tuned to follow what a prompt says: it has a chat template and room for it.
+
+    The pocket LLaVA, trained on bare questions and with room for 512 tokens, answers 99 % of
+    easy-VQA's and 42 % with one example before each, and never what the example says.
+    """
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", 0)
+    return bool(processor.chat_template) and int(context) >= _LEAST_CONTEXT
 
 
 def _special_tokens(processor: Any) -> re.Pattern[str]:

@@ -23,6 +23,7 @@ __all__ = [
     "load_image_processor",
     "load_model",
     "load_processor",
+    "load_tokenizer",
     "on_device",
     "quiet",
     "shrink",
@@ -94,6 +95,14 @@ def load_image_processor(located: Located) -> Any:
 
     with quiet(), _failures_of(located):
         return AutoImageProcessor.from_pretrained(located.folder, **_OFFLINE)
+
+
+def load_tokenizer(located: Located) -> Any:
+    """The tokenizer of a model that only reads. Raises :class:`ModelFailed`."""
+    from transformers import AutoTokenizer
+
+    with quiet(), _failures_of(located):
+        return AutoTokenizer.from_pretrained(located.folder, **_OFFLINE)
 
 
 def wrong_role(located: Located, role: str, needs: str) -> ModelFailed:

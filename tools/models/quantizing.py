@@ -13,7 +13,13 @@ from tools.errors import ModelFailed
 from tools.models.hardware import Hardware
 from tools.models.sources import Located
 
-__all__ = ["check_quantized", "count_quantized", "keep_unpackable", "nf4_config"]
+__all__ = [
+    "check_quantized",
+    "count_quantized",
+    "import_bitsandbytes",
+    "keep_unpackable",
+    "nf4_config",
+]
 
 _LANGUAGE = ("language_model", "text_model")
 
@@ -24,7 +30,7 @@ def nf4_config(located: Located, auto_class: Any, hardware: Hardware) -> Any:
     import torch
     from transformers import AutoConfig, BitsAndBytesConfig
 
-    _import_bitsandbytes()
+    import_bitsandbytes()
 
     config = AutoConfig.from_pretrained(
         located.folder, local_files_only=True, trust_remote_code=False
@@ -42,7 +48,7 @@ def nf4_config(located: Located, auto_class: Any, hardware: Hardware) -> Any:
     )
 
 
-def _import_bitsandbytes() -> None:
+def import_bitsandbytes() -> None:
     """Import it without its attempt to fetch a CPU kernel from the Hub.
 
     Where the ``kernels`` package is installed it would download and run native code at import,

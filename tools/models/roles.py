@@ -75,6 +75,10 @@ class Answerer(Protocol):
     def id(self) -> str:
         """Names these weights."""
 
+    @property
+    def takes_examples(self) -> bool:
+        """Whether a question may come with examples: questions on other pictures, and answers."""
+
     def answer(
         self,
         photo: Photo,

@@ -90,11 +90,12 @@ class Located:
         return f"{slug}-{digest.hexdigest()[:8]}"
 
 
-def locate(choice: ModelChoice, *, hub_cache: Path | None = None) -> Located:
+def locate(choice: ModelChoice, *, hub_cache: Path | None = None, must_see: bool = True) -> Located:
     """The folder of ``choice``, complete enough to load.
 
-    ``hub_cache`` is the Hugging Face cache to look in (default: the user's). Raises
-    :class:`ModelMissing`: which model, how large, which command fetches it.
+    ``hub_cache`` is the Hugging Face cache to look in (default: the user's); a model that need
+    not ``must_see`` may come without an image processor. Raises :class:`ModelMissing`: which
+    model, how large, which command fetches it.
     """
     source = choice.source
     if source.startswith("pocket:"):
@@ -109,7 +110,7 @@ def locate(choice: ModelChoice, *, hub_cache: Path | None = None) -> Located:
     as_path = Path(source).expanduser()
     if source and as_path.is_dir():
         remedy = "save the model there again, with its processor"
-        return _complete(source, as_path.resolve().name, as_path, remedy)
+        return _complete(source, as_path.resolve().name, as_path, remedy, sees=must_see)
     match = _HUB_ID.fullmatch(source)
     if match is None or source.startswith(("/", ".")):
         raise ModelMissing(
@@ -120,7 +121,8 @@ def locate(choice: ModelChoice, *, hub_cache: Path | None = None) -> Located:
     if cached is None:
         size = f" (about {choice.gigabytes:g} GB)" if choice.gigabytes else ""
         raise ModelMissing(f"The model {source}{size} is not on this machine: {remedy}.")
-    return _complete(source, match["repo"], cached, remedy, bins=match["repo"] in _BIN_ONLY)
+    bins = match["repo"] in _BIN_ONLY
+    return _complete(source, match["repo"], cached, remedy, bins=bins, sees=must_see)
 
 
 def download_command(source: str) -> str:
@@ -155,12 +157,14 @@ def _cached(repo: str, revision: str | None, hub_cache: Path | None) -> Path | N
     return Path(found)
 
 
-def _complete(source: str, name: str, folder: Path, remedy: str, *, bins: bool = False) -> Located:
+def _complete(
+    source: str, name: str, folder: Path, remedy: str, *, bins: bool = False, sees: bool = True
+) -> Located:
     weights = _weights(folder, "model.safetensors")
     if not weights and bins:
         weights = _weights(folder, "pytorch_model.bin")
     missing = [] if (folder / "config.json").is_file() else ["config.json"]
-    if not any((folder / processor).is_file() for processor in _PROCESSORS):
+    if sees and not any((folder / processor).is_file() for processor in _PROCESSORS):
         missing.append("preprocessor_config.json")
     reads = bool(missing) or Located(source, name, folder, weights).model_type not in SIGHT_ONLY
     if reads and not any((folder / tokenizer).is_file() for tokenizer in _TOKENIZERS):

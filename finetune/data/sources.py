@@ -1,0 +1,110 @@
+"""What a source says of which picture: a folder of classes, a table, COCO, or the memory.
+
+Opens no picture (:mod:`finetune.data.gather`) and knows nothing of splits but what a source says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from finetune.data.coco import coco_rows, is_coco
+from finetune.data.table import Found, Split
+from finetune.data.tables import PREPARED, TABLES, read_json, table_rows
+from finetune.settings import DataSettings
+from tools.config import Config
+from tools.errors import DataError
+
+__all__ = ["find_rows"]
+
+_SPLITS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_MEMORY = "memory:"
+
+
+def find_rows(settings: DataSettings, config: Config) -> list[Found]:
+    """Every row of ``settings.source``, unopened. Raises :class:`DataError`."""
+    source = settings.source
+    if source.startswith(_MEMORY):
+        return _remembered(source.removeprefix(_MEMORY) or config.workspace, config)
+    path = Path(source).expanduser()
+    if not source or not path.exists():
+        raise DataError(
+            f"There is no {source or 'source of pictures'}: give a folder with one folder of "
+            "pictures for each class, a .json, .csv, .tsv or .jsonl file, or memory:WORKSPACE."
+        )
+    if path.is_dir():
+        table = next((path / name for name in PREPARED if (path / name).is_file()), None)
+        return _folder(path) if table is None else table_rows(table, settings, _SPLITS)
+    if path.suffix.lower() == ".json" and is_coco(content := read_json(path)):
+        return coco_rows(path, content, settings)
+    if path.suffix.lower() in TABLES:
+        return table_rows(path, settings, _SPLITS)
+    raise DataError(
+        f"{path.name} is no source of pictures that I know: give a folder, or a .json, .csv, .tsv "
+        "or .jsonl file."
+    )
+
+
+def _folder(root: Path) -> list[Found]:
+    inner = _folders(root)
+    if inner and all(folder.name.lower() in _SPLITS for folder in inner):
+        return [
+            found
+            for folder in inner
+            for found in _class_folders(folder, _SPLITS[folder.name.lower()])
+        ]
+    return _class_folders(root, None)
+
+
+def _class_folders(root: Path, split: Split | None) -> list[Found]:
+    found = [
+        Found(file, label=folder.name.replace("_", " ").strip(), split=split)
+        for folder in _folders(root)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not _hidden(file.relative_to(root))
+    ]
+    if not found and any(file.is_file() for file in root.iterdir()):
+        if (parquet := next(root.rglob("*.parquet"), None)) is not None:
+            raise DataError(
+                f"{root} keeps its pictures in Parquet files ({parquet.name}), which I don't read: "
+                "export them as a folder per class, or as files with a metadata.csv."
+            )
+        raise DataError(
+            f"{root} has files and no class folders: put the pictures of each class in a folder "
+            "of the class's name."
+        )
+    return found
+
+
+def _folders(root: Path) -> list[Path]:
+    return [p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+
+
+def _remembered(workspace: str, config: Config) -> list[Found]:
+    """What was taught in a workspace: every exemplar under its label."""
+    from tools.memory import MemoryHome
+
+    config = config.model_copy(update={"workspace": workspace})
+    if config.database_url is None and not config.memory_folder.is_dir():
+        raise DataError(
+            f"Nothing has been taught in workspace {workspace!r} ({config.memory_folder} is not "
+            "there): teach something in the chat first, or name another workspace."
+        )
+    home = MemoryHome(config)
+    try:
+        memory = home.workspace(workspace)
+        state = memory.state
+        return [
+            Found(memory.photos.path(e.photo_id), label=state.labels[e.label_id].name)
+            for e in state.exemplars.values()
+            if e.positive
+        ]
+    finally:
+        home.close()

@@ -1,0 +1,147 @@
+"""What sources and training agree on: rows of pictures with what to say of them, and a report.
+
+Plain data; knows nothing of files' formats, splits or models.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tools.errors import DataError
+from tools.images import Photo, open_photo
+
+__all__ = ["Box", "Found", "Report", "Row", "Split", "Table"]
+
+Split = Literal["train", "val", "test"]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source says of one picture, before anybody has looked at the picture.
+
+    Either ``label`` is set, or ``question`` and ``answer`` are. ``box``: left, top, right and
+    bottom in pixels of the part that is meant.
+    """
+
+    path: Path
+    label: str | None = None
+    question: str | None = None
+    answer: str | None = None
+    split: Split | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture that opened, by its content id, and what to say of it."""
+
+    photo_id: str
+    path: Path
+    label: str | None = None
+    question: str | None = None
+    answer: str | None = None
+    split: Split | None = None
+    box: Box | None = None
+
+    def photo(self) -> Photo:
+        """The picture, or its part; raises :class:`DataError` if the file has changed since."""
+        photo = open_photo(self.path)
+        if photo.id != self.photo_id:
+            raise DataError(
+                f"{self.path} has changed since this run read it first: start a new run."
+            )
+        return photo if self.box is None else Photo(photo.image.crop(self.box))
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Rows of equal keys show the same and ask the same."""
+        return (self.photo_id, self.box, self.question)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``data.json`` and ``rows.jsonl`` hold it."""
+        fields = {"id": self.photo_id, "image": str(self.path), "label": self.label}
+        more = {"question": self.question, "answer": self.answer, "split": self.split}
+        box = {"box": list(self.box) if self.box else None}
+        return {k: v for k, v in {**fields, **more, **box}.items() if v is not None}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Row:
+        """What :meth:`to_json` wrote."""
+        box = data.get("box")
+        return cls(
+            photo_id=data["id"],
+            path=Path(data["image"]),
+            label=data.get("label"),
+            question=data.get("question"),
+            answer=data.get("answer"),
+            split=data.get("split"),
+            box=tuple(box) if box else None,
+        )
+
+
+@dataclass
+class Report:
+    """What was found in a source, for a person to read before anything is trained."""
+
+    source: str = ""
+    bad: list[str] = field(default_factory=list)
+    """Files that could not be used, each with the reason."""
+    duplicates: list[str] = field(default_factory=list)
+    """Rows left out because the same picture is there already, saying the same."""
+    conflicts: list[str] = field(default_factory=list)
+    """Pictures left out because they have two classes."""
+    leaks: list[str] = field(default_factory=list)
+    """Pictures taken out of training because the source also has them for measuring."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with counts."""
+        lists = {"bad": self.bad, "duplicates": self.duplicates, "conflicts": self.conflicts}
+        lists["leaks"] = self.leaks
+        return {
+            "source": self.source,
+            **{name: {"count": len(entries), "files": entries} for name, entries in lists.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows ready to be split. ``classes``: names in alphabetical order; empty for questions."""
+
+    rows: tuple[Row, ...]
+    report: Report
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in alphabetical order."""
+        return tuple(sorted({row.label for row in self.rows if row.label is not None}))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows of each class."""
+        found = Counter(row.label for row in self.rows if row.label is not None)
+        return {name: found[name] for name in self.classes}
+
+    @property
+    def imbalance(self) -> float:
+        """Pictures of the largest class for each one of the smallest."""
+        counts = self.counts.values()
+        return max(counts) / min(counts) if counts else 1.0
+
+    def take(self, numbers: Sequence[int]) -> list[Row]:
+        """The rows of those numbers."""
+        return [self.rows[i] for i in numbers]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report with counts, and every row."""
+        return {
+            **self.report.to_json(),
+            "pictures": len({row.photo_id for row in self.rows}),
+            "classes": self.counts,
+            "imbalance": round(self.imbalance, 2),
+            "rows": [row.to_json() for row in self.rows],
+        }

@@ -1,0 +1,161 @@
+"""Rows from a CSV, TSV, JSON-lines or JSON file that names pictures; columns are recognised.
+
+Also the data set that `prepare` writes, and Hugging Face's `metadata.csv` beside pictures. Opens
+no picture.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune.data.table import Box, Found, Split
+from finetune.settings import DataSettings
+from tools.errors import DataError
+
+__all__ = ["PREPARED", "TABLES", "read_json", "table_rows"]
+
+TABLES = (".csv", ".tsv", ".jsonl", ".json")
+PREPARED = ("rows.jsonl", "metadata.jsonl", "metadata.csv")
+_COLUMNS = {
+    "image": ("image", "file_name", "filename", "image_path", "path", "file", "img", "picture"),
+    "label": ("label", "class", "category", "class_name", "labels", "fine_label", "target"),
+    "question": ("question", "prompt", "query", "instruction"),
+    "answer": ("answer", "response", "caption", "text", "multiple_choice_answer"),
+    "split": ("split",),
+    "box": ("box",),
+}
+
+
+def table_rows(path: Path, settings: DataSettings, splits: Mapping[str, Split]) -> list[Found]:
+    """The rows of ``path``; files are relative to its folder. Raises :class:`DataError`."""
+    records = _records(path)
+    if not records:
+        return []
+    columns = _columns(path, records[0], settings)
+    return [
+        _found(path, number, record, columns, settings, splits)
+        for number, record in enumerate(records, 1)
+    ]
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises :class:`DataError`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise DataError(f"{path} is not readable JSON ({exc}): correct it.") from exc
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    kind = path.suffix.lower()
+    try:
+        if kind == ".json":
+            records = read_json(path)
+        elif kind == ".jsonl":
+            lines = path.read_text(encoding="utf-8").splitlines()
+            records = [json.loads(line) for line in lines if line.strip()]
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                records = list(csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ","))
+    except (OSError, ValueError, csv.Error) as exc:
+        raise DataError(f"{path} can't be read as {kind[1:].upper()} ({exc}): correct it.") from exc
+    if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
+        raise DataError(
+            f"{path} holds no list of rows, and is not COCO either: give one object a row, each "
+            "with the picture's file and its label."
+        )
+    return records
+
+
+def _columns(path: Path, first: Mapping[str, Any], settings: DataSettings) -> dict[str, str]:
+    """Which column is what, as the settings say or by its name."""
+    chosen: dict[str, str] = {}
+    for role, names in _COLUMNS.items():
+        wanted = getattr(settings, f"{role}_column", None)
+        if wanted is not None and wanted not in first:
+            raise DataError(
+                f"{path.name} has no column {wanted!r} (--{role}-column): it has "
+                f"{', '.join(map(str, first))}."
+            )
+        by_name = {str(column).lower(): str(column) for column in first}
+        found = wanted or next((by_name[name] for name in names if name in by_name), None)
+        if found is not None:
+            chosen[role] = found
+    if "image" not in chosen:
+        raise DataError(
+            f"{path.name} has no column for the picture's file (it has "
+            f"{', '.join(map(str, first))}): name it with --image-column."
+        )
+    asks = settings.task == "answer" or (settings.task == "auto" and "label" not in chosen)
+    if asks and not {"question", "answer"} <= set(chosen):
+        raise DataError(
+            f"{path.name} has no column for a label, and none for both a question and an answer "
+            f"(it has {', '.join(map(str, first))}): name them with --label-column, or with "
+            "--question-column and --answer-column."
+        )
+    if not asks and "label" not in chosen:
+        raise DataError(f"{path.name} has no column for a label: name it with --label-column.")
+    for role in ("label",) if asks else ("question", "answer"):
+        chosen.pop(role, None)
+    return chosen
+
+
+def _found(
+    path: Path,
+    number: int,
+    record: Mapping[str, Any],
+    columns: Mapping[str, str],
+    settings: DataSettings,
+    splits: Mapping[str, Split],
+) -> Found:
+    values = {role: record.get(column) for role, column in columns.items()}
+    absent = [columns[r] for r in columns if r not in ("split", "box") and _empty(values[r])]
+    if absent:
+        raise DataError(f"{path.name}, row {number}: {', '.join(absent)} is empty; fill it in.")
+    split = values.get("split")
+    if not _empty(split) and str(split).lower() not in splits:
+        raise DataError(f"{path.name}, row {number}: no split {split!r}; use train, val or test.")
+    return Found(
+        path.parent / str(values["image"]),
+        label=_label(path, number, values.get("label"), settings.class_names),
+        question=_text(values.get("question")),
+        answer=_text(values.get("answer")),
+        split=None if _empty(split) else splits[str(split).lower()],
+        box=_box(path, number, values.get("box")),
+    )
+
+
+def _label(path: Path, number: int, value: Any, names: Sequence[str] | None) -> str | None:
+    """The class's name; ``names`` translates 0, 1, 2…"""
+    if value is None or names is None or not str(value).strip().isdigit():
+        return _text(value)
+    index = int(str(value))
+    if index >= len(names):
+        raise DataError(
+            f"{path.name}, row {number}: class {index}, and --class-names has only {len(names)}."
+        )
+    return names[index]
+
+
+def _box(path: Path, number: int, value: Any) -> Box | None:
+    if _empty(value):
+        return None
+    try:
+        left, top, right, bottom = (int(side) for side in value)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{path.name}, row {number}: box {value!r} is not [left, top, right, bottom]."
+        ) from None
+    return (left, top, right, bottom)
+
+
+def _empty(value: Any) -> bool:
+    return value is None or str(value).strip() == ""
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value).strip()

@@ -1,0 +1,59 @@
+"""The log of a run, one JSON object a line, that whoever follows the run reads as it grows.
+
+Knows nothing of training. After a stop it is cut back to the checkpoint that the run goes on
+from, so that it holds every step once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from finetune.files import write_text
+
+__all__ = ["EventLog"]
+
+
+class EventLog:
+    """``events.jsonl``. ``fold`` 0 is the model that is kept; the others measure."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Append an event; returns it."""
+        event = {"event": kind, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        event |= fields
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+        return event
+
+    def read(self, kind: str | None = None, *, fold: int | None = None) -> list[dict[str, Any]]:
+        """Every whole line, oldest first; only of a kind, or of a fold."""
+        return [
+            event
+            for event in self._lines()
+            if (kind is None or event["event"] == kind)
+            and (fold is None or event.get("fold") == fold)
+        ]
+
+    def cut(self, fold: int, step: int) -> None:
+        """Forget what happened in ``fold`` after ``step``; half a line at the end goes too."""
+        kept = [
+            event
+            for event in self._lines()
+            if event.get("fold") != fold or event.get("step", 0) <= step
+        ]
+        write_text(self._path, "".join(json.dumps(event) + "\n" for event in kept))
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        if not self._path.exists():
+            return
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:  # the process was killed while it wrote this line
+                continue

@@ -1,0 +1,145 @@
+"""A finished run's model on other pictures: measured, compared with its base, or just asked.
+
+Knows nothing of training.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune.data import Row, gather
+from finetune.files import write_json, write_text
+from finetune.learner import Learner, Session
+from finetune.metrics import compare, measure
+from finetune.pipeline import make_learner
+from finetune.predictions import Prediction
+from finetune.report import percent
+from finetune.runs import Run
+from tools.config import Config
+from tools.errors import DataError, PhotoError, SettingsError, TrainingFailed
+from tools.images import open_photo
+
+__all__ = ["judge", "predict_pictures", "words_of", "write_table"]
+
+Told = Callable[[dict[str, Any]], None]
+
+
+def judge(
+    run: Run, source: str, config: Config, *, against: bool, on_event: Told | None = None
+) -> dict[str, Any]:
+    """Figures of the run's model on ``source``; ``against``: beside the model before training.
+
+    Raises :class:`DataError` for classes that the model was not trained on.
+    """
+    learner, classes = _opened(run)
+    data = run.settings.data.model_copy(
+        update={"source": source, "max_samples": None, "shots": None}
+    )
+    table = gather(data, config, measuring=True)
+    rows = [row for row in table.rows if row.split == "test"] or list(table.rows)
+    strange = sorted(set(table.classes) - set(classes))
+    if strange or bool(table.classes) != bool(classes):
+        known = ", ".join(classes) or "questions and answers"
+        raise DataError(
+            f"{source} has {', '.join(strange) or 'questions and answers'}, which run {run.name} "
+            f"was not trained on: it knows {known}."
+        )
+    session = Session(run.folder, run.log, on_event=on_event)
+    ours = learner.predict(rows, session)
+    found: dict[str, Any] = {"run": run.name, "source": source}
+    found["trained"] = measure(ours, classes)
+    if against:
+        base = learner.predict(rows, session, base=True)
+        found["base"] = measure(base, classes)
+        found["gain"] = compare(ours, base)
+        found["pictures"] = [
+            {"image": a.image, "truth": a.truth, "before": b.answer, "after": a.answer}
+            for a, b in zip(ours, base, strict=True)
+        ]
+    return found
+
+
+def words_of(found: dict[str, Any]) -> str:
+    """What :func:`judge` found, in a sentence or two."""
+    main = "accuracy" if "accuracy" in found["trained"] else "exact_match"
+    lines = [f"{found['run']} on {found['source']}: {percent(found['trained'][main])} right."]
+    if "base" in found:
+        gain = found["gain"]
+        lines.append(
+            f"Before training: {percent(found['base'][main])}; {gain['gained']} pictures gained, "
+            f"{gain['lost']} lost (McNemar p = {gain['p']:g})."
+        )
+    return "\n".join(lines)
+
+
+def predict_pictures(
+    run: Run,
+    pictures: Sequence[Path],
+    *,
+    question: str | None = None,
+    on_event: Told | None = None,
+) -> list[dict[str, Any]]:
+    """One entry a picture; a file that is no picture has an ``error`` in place of an answer."""
+    learner, classes = _opened(run)
+    if not classes and question is None:
+        raise SettingsError(f"Run {run.name} answers questions: give one with --question.")
+    if classes and question is not None:
+        raise SettingsError(f"Run {run.name} names classes and asks its own question.")
+    rows, found = [], []
+    for path in _files(pictures):
+        try:
+            rows.append(Row(open_photo(path).id, path, classes[0] if classes else None, question))
+        except PhotoError as problem:
+            found.append({"image": str(path), "error": str(problem)})
+    session = Session(run.folder, run.log, on_event=on_event)
+    return [_entry(p, classes) for p in learner.predict(rows, session)] + found
+
+
+def write_table(path: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """The entries as JSON or CSV, by the file's ending."""
+    if path.suffix.lower() == ".json":
+        write_json(path, list(entries))
+        return
+    if path.suffix.lower() != ".csv":
+        raise SettingsError(f"--output {path}: give a file that ends in .csv or .json.")
+    columns = ["image", "answer", "confidence", "response", "seconds", "error"]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(entries)
+    write_text(path, out.getvalue())
+
+
+def _opened(run: Run) -> tuple[Learner, tuple[str, ...]]:
+    best = run.folder / "best_model"
+    if not best.is_dir():
+        raise TrainingFailed(
+            f"Run {run.name} has no model yet ({run.status}): go on with `runs resume {run.name}`."
+        )
+    table, plan = run.data()
+    learner = make_learner(run.settings, table, plan)
+    learner.load(best)
+    return learner, table.classes
+
+
+def _files(pictures: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in pictures:
+        if not path.exists():
+            raise DataError(f"There is no {path}: give pictures, or folders of them.")
+        inside = [p for p in sorted(path.rglob("*")) if p.is_file() and p.name[0] != "."]
+        found += inside if path.is_dir() else [path]
+    return found
+
+
+def _entry(p: Prediction, classes: Sequence[str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"image": p.image, "answer": p.answer, "confidence": p.confidence}
+    if p.probabilities:
+        entry["probabilities"] = dict(zip(classes, p.probabilities, strict=True))
+    if p.response is not None:
+        entry["response"] = p.response
+    return entry | {"seconds": round(p.seconds, 4)}

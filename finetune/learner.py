@@ -1,0 +1,73 @@
+"""What can be trained on pictures and measured: the one shape behind every method.
+
+Knows nothing of how: see :mod:`finetune.vlm_learner`, :mod:`finetune.linear` and
+:mod:`finetune.prototypes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any, Protocol
+
+from finetune.data.table import Row
+from finetune.events import EventLog
+from finetune.predictions import Prediction
+from tools.errors import TrainingError
+
+__all__ = ["Learner", "Session", "Stopped"]
+
+Told = Callable[[dict[str, Any]], None]
+
+
+class Stopped(TrainingError):
+    """The run was asked to stop, and has saved what it had."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where a learner writes while it learns, who is told, and how it is stopped."""
+
+    folder: Path
+    log: EventLog
+    stop: Event = field(default_factory=Event)
+    on_event: Told | None = None
+
+    def tell(self, **event: Any) -> None:
+        """Tell whoever follows, without a line in the log."""
+        if self.on_event is not None:
+            self.on_event(event)
+
+    def check(self) -> None:
+        """Raises :class:`Stopped` once the run was asked to stop."""
+        if self.stop.is_set():
+            raise Stopped(f"Stopped. Go on with: python -m finetune runs resume {self.folder.name}")
+
+
+class Learner(Protocol):
+    """Something that learns from rows; all folds of a run use the same one."""
+
+    base_name: str
+    """What the untrained model is called in the report."""
+
+    def describe(self) -> dict[str, Any]:
+        """Model, its revision and precision, what trains: for people and the manifest."""
+
+    def fit(self, train: Sequence[Row], val: Sequence[Row], session: Session, fold: int) -> None:
+        """Learn from scratch, or from the checkpoint of ``fold`` where there is one.
+
+        Raises :class:`Stopped` after saving when asked to.
+        """
+
+    def predict(
+        self, rows: Sequence[Row], session: Session, *, base: bool = False
+    ) -> list[Prediction]:
+        """What it says of each row; ``base``: what it said before it learned."""
+
+    def save(self, folder: Path) -> None:
+        """What was learned, in a folder that exists."""
+
+    def load(self, folder: Path) -> None:
+        """What :meth:`save` wrote."""

@@ -1,0 +1,150 @@
+"""Figures from predictions, each with the number of pictures behind it and a 95 % interval.
+
+Shares of pictures have Wilson's interval; everything else 1,000 seeded bootstrap resamples of the
+pictures. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix
+
+from finetune.predictions import Prediction, same_answer
+
+__all__ = ["compare", "confusion", "figure", "measure", "wilson"]
+
+_RESAMPLES = 1000
+_BINS = 10
+Array = NDArray[np.float64]
+
+
+def figure(value: float, n: int, low: float, high: float) -> dict[str, float]:
+    """A figure as it stands in ``metrics.json``."""
+    return {"value": round(value, 4), "n": n, "low": round(low, 4), "high": round(high, 4)}
+
+
+def wilson(right: int, n: int) -> dict[str, float]:
+    """A share with Wilson's interval (Wilson 1927); of nothing it is 0, anywhere in 0..1."""
+    if n == 0:
+        return figure(0.0, 0, 0.0, 1.0)
+    z = 1.959964
+    share = right / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return figure(share, n, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def measure(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
+    """Every figure of one model: of classes, or (``classes`` empty) of free answers."""
+    n = len(predictions)
+    right = sum(p.right for p in predictions)
+    seconds = np.array([p.seconds for p in predictions])
+    found: dict[str, Any] = {
+        "n": n,
+        "seconds_per_picture": _resampled(lambda i: float(np.mean(seconds[i])), n),
+    }
+    if not classes:
+        return found | {"exact_match": wilson(right, n)}
+    found["accuracy"] = wilson(right, n)
+    if any(p.response is not None for p in predictions):
+        said = sum(p.said is not None and same_answer(p.said, p.truth) for p in predictions)
+        found["generated_accuracy"] = wilson(said, n)
+        found["generated_unreadable"] = wilson(sum(p.said is None for p in predictions), n)
+    counts = confusion(predictions, classes)
+    truth, answer = _numbers(predictions, classes)
+    found["balanced_accuracy"] = _resampled(lambda i: _balanced(truth[i], answer[i]), n)
+    found["macro_f1"] = _resampled(lambda i: _macro_f1(truth[i], answer[i], len(classes)), n)
+    if all(p.probabilities for p in predictions):
+        sure = np.array([p.confidence for p in predictions], np.float64)
+        hit = np.array([p.right for p in predictions], np.float64)
+        found["calibration_error"] = _resampled(lambda i: _calibration(sure[i], hit[i]), n)
+    found["classes"] = {
+        name: {
+            "precision": wilson(int(counts[k, k]), int(counts[:, k].sum())),
+            "recall": wilson(int(counts[k, k]), int(counts[k].sum())),
+            "f1": _resampled(partial(_f1_of, truth, answer, k), n),
+        }
+        for k, name in enumerate(classes)
+    }
+    found["confusion"] = {"classes": list(classes), "rows_are_truth": counts.tolist()}
+    return found
+
+
+def compare(ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> dict[str, Any]:
+    """How much more of the same pictures ``ours`` has right: paired, with McNemar's exact test.
+
+    The predictions are of the same rows in the same order.
+    """
+    a = np.array([p.right for p in ours], np.float64)
+    b = np.array([p.right for p in theirs], np.float64)
+    gained, lost = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
+    p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    difference = _resampled(lambda i: float(np.mean(a[i] - b[i])), len(a))
+    return {"difference": difference, "gained": gained, "lost": lost, "p": round(float(p), 5)}
+
+
+def confusion(predictions: Sequence[Prediction], classes: Sequence[str]) -> NDArray[np.int64]:
+    """(C, C) counts; a row is a true class, a column what was answered."""
+    truth, answer = _numbers(predictions, classes)
+    found: NDArray[np.int64] = confusion_matrix(truth, answer, labels=range(len(classes)))
+    return found
+
+
+def _numbers(
+    predictions: Sequence[Prediction], classes: Sequence[str]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    number = {name: i for i, name in enumerate(classes)}
+    truth = np.array([number[p.truth] for p in predictions], np.intp)
+    return truth, np.array([number[p.answer] for p in predictions], np.intp)
+
+
+def _resampled(statistic: Callable[[NDArray[np.intp]], float], n: int) -> dict[str, float]:
+    everything = np.arange(n)
+    if n == 0:
+        return figure(0.0, 0, 0.0, 1.0)
+    rng = np.random.default_rng(0)
+    found = [statistic(rng.integers(0, n, n)) for _ in range(_RESAMPLES)]
+    low, high = np.quantile(found, (0.025, 0.975))
+    return figure(statistic(everything), n, float(low), float(high))
+
+
+def _balanced(truth: NDArray[np.intp], answer: NDArray[np.intp]) -> float:
+    """Mean recall over the classes that are there."""
+    every = np.bincount(truth)
+    hit = np.bincount(truth[truth == answer], minlength=len(every))
+    there = every > 0
+    return float(np.mean(hit[there] / every[there]))
+
+
+def _f1(truth: NDArray[np.intp], answer: NDArray[np.intp], k: int) -> float:
+    both = int(((truth == k) & (answer == k)).sum())
+    either = int((truth == k).sum() + (answer == k).sum())
+    return 2 * both / either if either else 0.0
+
+
+def _f1_of(
+    truth: NDArray[np.intp], answer: NDArray[np.intp], k: int, rows: NDArray[np.intp]
+) -> float:
+    return _f1(truth[rows], answer[rows], k)
+
+
+def _macro_f1(truth: NDArray[np.intp], answer: NDArray[np.intp], classes: int) -> float:
+    there = [k for k in range(classes) if (truth == k).any() or (answer == k).any()]
+    return float(np.mean([_f1(truth, answer, k) for k in there]))
+
+
+def _calibration(sure: Array, hit: Array) -> float:
+    """Expected calibration error in ten bins (Guo et al. 2017)."""
+    bins = np.minimum((sure * _BINS).astype(np.intp), _BINS - 1)
+    total = 0.0
+    for k in range(_BINS):
+        inside = bins == k
+        if inside.any():
+            total += float(inside.sum()) * abs(float(hit[inside].mean() - sure[inside].mean()))
+    return total / len(sure)

@@ -1,0 +1,101 @@
+"""What a model said of a picture, beside what is true: the unit that every figure is made of.
+
+Knows nothing of models or figures.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from finetune.files import write_json, write_text
+
+__all__ = [
+    "Prediction",
+    "csv_text",
+    "read_predictions",
+    "same_answer",
+    "write_csv",
+    "write_predictions",
+]
+
+_WORDS = re.compile(r"[\W_]+")
+_COLUMNS = ("image", "id", "truth", "answer", "right", "confidence", "said", "response", "seconds")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row's prediction.
+
+    ``answer``: the class of highest probability, or the text that was generated. ``said``: the
+    class that the generated ``response`` names, None if none. ``probabilities``: of the classes
+    in alphabetical order. ``seconds``: for this picture, all of it.
+    """
+
+    id: str
+    image: str
+    truth: str
+    answer: str
+    seconds: float
+    probabilities: tuple[float, ...] = ()
+    said: str | None = None
+    response: str | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is the true one, but for case and punctuation."""
+        return same_answer(self.answer, self.truth)
+
+    @property
+    def confidence(self) -> float | None:
+        """The probability of the answer."""
+        return max(self.probabilities) if self.probabilities else None
+
+
+def same_answer(a: str, b: str) -> bool:
+    """Whether two answers are the same but for case, spaces and punctuation."""
+    plain = [_WORDS.sub(" ", text.casefold()).strip() for text in (a, b)]
+    return plain[0] == plain[1] and (plain[0] != "" or a.strip() == b.strip())
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """All of them, whole, as JSON."""
+    write_json(path, [asdict(p) for p in predictions])
+
+
+def read_predictions(path: Path) -> list[Prediction] | None:
+    """What :func:`write_predictions` wrote; None where nothing has been yet."""
+    if not path.is_file():
+        return None
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return [Prediction(**{**r, "probabilities": tuple(r["probabilities"])}) for r in rows]
+
+
+def write_csv(
+    path: Path,
+    predictions: Sequence[Prediction],
+    beside: dict[str, Sequence[Prediction]] | None = None,
+) -> None:
+    """One line a picture, with a column of answers for each of ``beside``."""
+    write_text(path, csv_text(predictions, beside))
+
+
+def csv_text(
+    predictions: Sequence[Prediction],
+    beside: dict[str, Sequence[Prediction]] | None = None,
+) -> str:
+    """The same as text; ``beside`` holds predictions of the same rows in the same order."""
+    others = {name: list(rows) for name, rows in (beside or {}).items() if rows}
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*_COLUMNS, *others])
+    for number, p in enumerate(predictions):
+        values = [p.image, p.id, p.truth, p.answer, p.right, p.confidence, p.said, p.response]
+        extra = [rows[number].answer for rows in others.values()]
+        writer.writerow(["" if v is None else v for v in (*values, round(p.seconds, 4), *extra)])
+    return out.getvalue()

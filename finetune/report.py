@@ -1,0 +1,192 @@
+"""What a run has come to: figures beside those of the base and of exemplars, and one sentence.
+
+Writes ``metrics.json``, ``results.json``, the plots and ``README.md``. Knows nothing of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from finetune.data import Plan, Table
+from finetune.files import write_json, write_text
+from finetune.learner import Learner
+from finetune.metrics import compare, measure
+from finetune.plots import plot_confusion, plot_curves
+from finetune.predictions import Prediction
+from finetune.runs import Run
+
+__all__ = ["card", "percent", "summarise", "verdict", "write_report"]
+
+_FIGURES = {
+    "accuracy": "accuracy",
+    "generated_accuracy": "accuracy of the generated answer",
+    "generated_unreadable": "generated answers that name no class",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "calibration_error": "calibration error",
+    "exact_match": "exact match",
+}
+
+
+def summarise(
+    run: Run,
+    learner: Learner,
+    table: Table,
+    plan: Plan,
+    *,
+    ours: Sequence[Prediction],
+    base: Sequence[Prediction],
+    exemplars: Sequence[Prediction],
+    missing: str,
+) -> dict[str, Any]:
+    """Every figure of a finished run. ``missing``: why there are no ``exemplars``."""
+    settings = run.settings
+    main = "accuracy" if table.classes else "exact_match"
+    figures = {"trained": measure(ours, table.classes), "base": measure(base, table.classes)}
+    gains = {"base": compare(ours, base)}
+    if exemplars:
+        figures["exemplars"] = measure(exemplars, table.classes)
+        gains["exemplars"] = compare(ours, exemplars)
+    worth, sentence = verdict(settings.method, main, figures, gains, missing)
+    return {
+        "run": run.name,
+        "method": settings.method,
+        "model": learner.describe(),
+        "classes": list(table.classes),
+        "measured_on": plan.how,
+        "measured_model": "models of the same recipe, one a fold" if plan.crossed else "this one",
+        "pictures": {
+            "train": len({row.photo_id for row in table.take(plan.final.train)}),
+            "validation": len({row.photo_id for row in table.take(plan.final.val)}),
+            "measured": len({p.id for p in ours}),
+        },
+        "figure": main,
+        "figures": figures,
+        "gains": gains,
+        "no_exemplars": missing or None,
+        "worth_using": worth,
+        "verdict": sentence,
+    }
+
+
+def verdict(
+    method: str, main: str, figures: dict[str, Any], gains: dict[str, Any], missing: str
+) -> tuple[bool, str]:
+    """Whether the result is worth using, and why, in one sentence.
+
+    It is when it is right more often than the base model and than the recogniser with the same
+    pictures as exemplars, and the 95 % intervals of both differences are above zero.
+    """
+    own, rivals = figures["trained"][main], []
+    for name, words in (
+        ("base", "before training"),
+        ("exemplars", "the recogniser with the same pictures as exemplars"),
+    ):
+        if name in gains:
+            rivals.append((gains[name]["difference"], words, figures[name][main]))
+    has = f"{percent(own)} right"
+    others = ", ".join(f"{words}: {percent(theirs)}" for _, words, theirs in rivals)
+    unknown = f"; not compared with exemplars, for {missing.rstrip('.')}" if missing else ""
+    said = f"{has} ({others}){unknown}"
+    if method == "prototypes":
+        only_base = gains["base"]["difference"]["low"] > 0
+        word = "Worth using" if only_base else "Not worth using"
+        return only_base, f"{word}: {said}; nothing was trained, these are the exemplars."
+    if all(gain["low"] > 0 for gain, _, _ in rivals):
+        return True, f"Worth using: {said}."
+    behind = [words for gain, words, _ in rivals if gain["value"] <= 0]
+    if behind:
+        return False, f"Not worth using: {said}; it is no better than {' and '.join(behind)}."
+    close = [words for gain, words, _ in rivals if gain["low"] <= 0]
+    return False, (
+        f"Not shown to be worth using: {said}; {own['n']} pictures are too few to tell it from "
+        f"{' and '.join(close)}."
+    )
+
+
+def percent(figure: dict[str, float]) -> str:
+    """``86.0 % (79.1–90.9, n=150)``."""
+    value, low, high = (100 * figure[k] for k in ("value", "low", "high"))
+    return f"{value:.1f} % ({low:.1f}–{high:.1f}, n={figure['n']:.0f})"
+
+
+def write_report(run: Run, results: dict[str, Any]) -> None:
+    """All that a person opens; ``results.json`` last."""
+    write_json(run.folder / "metrics.json", results["figures"])
+    plot_curves(run.log, run.folder / "training_curves.png")
+    if results["classes"]:
+        plot_confusion(
+            results["figures"]["trained"]["confusion"], run.folder / "confusion_matrix.png"
+        )
+    write_text(run.folder / "README.md", card(run, results))
+    write_json(run.folder / "results.json", results)
+
+
+def card(run: Run, results: dict[str, Any]) -> str:
+    """The model card: what it is, what it was trained on, what it reaches, how to use it."""
+    model, settings = results["model"], run.settings
+    base = str(model["base_model"])
+    on_hub = "/" in base and not base.startswith((".", "/", "~"))
+    front = ["---", *([f"base_model: {base}"] if on_hub else []), "tags: [imprint]", "---"]
+    figures = results["figures"]
+    rows = []
+    for key, words in _FIGURES.items():
+        if key in figures["trained"]:
+            cells = [percent(f[key]) if key in f else "" for f in _columns(figures)]
+            rows.append(f"| {words} | {' | '.join(cells)} |")
+    seconds = [f"{f['seconds_per_picture']['value'] * 1000:.0f} ms" for f in _columns(figures)]
+    rows.append(f"| time a picture | {' | '.join(seconds)} |")
+    head = {"trained": "this", "base": "before training", "exemplars": "exemplars, no training"}
+    names = [head[name] for name in head if name in figures]
+    counts = results["pictures"]
+    classes = [
+        f"| {name} | {percent(x['precision'])} | {percent(x['recall'])} | {percent(x['f1'])} |"
+        for name, x in figures["trained"].get("classes", {}).items()
+    ]
+    per_class = [
+        "## By class",
+        "",
+        "| class | precision | recall | F1 |",
+        "|---|---|---|---|",
+        *classes,
+        "",
+    ]
+    trained = [f"{s['part']}: {s['trained']:,} of {s['all']:,}" for s in model["trained"]]
+    return "\n".join(
+        [
+            *front,
+            f"# {run.name}",
+            "",
+            results["verdict"],
+            "",
+            f"`{results['method']}` on `{base}` (id {model['base_id']}, {model['precision']}).",
+            f"Weights that trained: {'; '.join(trained)}.",
+            *([f"Asked: {model['question']}"] if model.get("question") else []),
+            "",
+            "## Measured",
+            "",
+            f"On {results['measured_on']}, {counts['measured']} pictures; figures of "
+            f"{results['measured_model']}; 95 % intervals.",
+            "",
+            f"| | {' | '.join(names)} |",
+            f"|---|{'---|' * len(names)}",
+            *rows,
+            "",
+            *(per_class if classes else []),
+            "## Trained on",
+            "",
+            f"{counts['train']} pictures of `{settings.data.source}` "
+            f"({counts['validation']} more to choose by).",
+            "",
+            "## Use",
+            "",
+            f"`python -m finetune predict {run.name} PICTURE…`, or publish it to the shelf: "
+            f"`python -m finetune publish {run.name}`.",
+            "",
+        ]
+    )
+
+
+def _columns(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    return [figures[name] for name in ("trained", "base", "exemplars") if name in figures]

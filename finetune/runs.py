@@ -1,0 +1,188 @@
+"""A run's folder: everything about one training, readable without us, and what is in it now.
+
+Knows nothing of models or figures. Every file appears whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from finetune.data import Fold, Plan, Report, Row, Table
+from finetune.events import EventLog
+from finetune.files import write_json, write_text
+from finetune.settings import Settings, load_settings, read_yaml
+from tools.errors import TrainingFailed
+
+__all__ = ["Run", "create_run", "delete_run", "list_runs", "open_run"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "numpy", "pillow")
+
+
+class Run:
+    """One run's folder, with paths to what is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = EventLog(folder / "events.jsonl")
+
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return self.folder.name
+
+    @property
+    def settings(self) -> Settings:
+        """What it was started with."""
+        path = self.folder / "settings.yaml"
+        return load_settings(read_yaml(path), where=str(path))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """``training_metadata.json``."""
+        return self._json("training_metadata.json")
+
+    @property
+    def results(self) -> dict[str, Any] | None:
+        """``results.json``; None before the run has finished."""
+        return self._json("results.json") if (self.folder / "results.json").exists() else None
+
+    @property
+    def status(self) -> str:
+        """running, stopped, failed, finished; interrupted when its process is gone."""
+        status = str(self.metadata["status"])
+        alive = status != "running" or _alive(int(self.metadata["pid"]))
+        return status if alive else "interrupted"
+
+    def data(self) -> tuple[Table, Plan]:
+        """The rows and which of them measure, as they were when it started."""
+        found = self._json("data.json")
+        report = Report(source=found["source"])
+        for name in ("bad", "duplicates", "conflicts", "leaks"):
+            getattr(report, name).extend(found[name]["files"])
+        table = Table(tuple(Row.from_json(row) for row in found["rows"]), report)
+        plan = found["plan"]
+        folds = tuple(_fold(entry) for entry in plan["folds"])
+        return table, Plan(plan["how"], _fold(plan["final"]), folds)
+
+    def update(self, **fields: Any) -> None:
+        """Change ``training_metadata.json``."""
+        path = self.folder / "training_metadata.json"
+        before = self.metadata if path.exists() else {}
+        write_json(path, {**before, **fields})
+
+    def begin(self) -> None:
+        """Note that this process runs it. Raises :class:`TrainingFailed` if another one does."""
+        path = self.folder / "training_metadata.json"
+        if path.exists() and self.status == "running" and self.metadata["pid"] != os.getpid():
+            raise TrainingFailed(
+                f"Run {self.name} is running (process {self.metadata['pid']}): wait for it, or "
+                "stop it first."
+            )
+        self.update(status="running", pid=os.getpid(), begun=_now(), error=None)
+
+    def end(self, status: str, error: str | None = None) -> None:
+        """Note how it ended."""
+        self.update(status=status, ended=_now(), error=error)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            found = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as exc:
+            raise TrainingFailed(
+                f"{self.folder} is no run that can be read ({name}: {exc}): name one that "
+                "`runs list` shows."
+            ) from exc
+        return dict(found)
+
+
+def create_run(folder: Path, name: str, settings: Settings, table: Table, plan: Plan) -> Run:
+    """A new run in ``folder``; a number is added to a name that is taken."""
+    if not _NAME.fullmatch(name):
+        raise TrainingFailed(
+            f"{name!r} can't be the name of a run: use 1 to 64 of a-z, 0-9, '.', '_' and '-'."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path, number = folder / name, 1
+    while True:
+        try:
+            path.mkdir()
+            break
+        except FileExistsError:
+            number += 1
+            path = folder / f"{name}-{number}"
+    run = Run(path)
+    write_text(path / "settings.yaml", settings.yaml())
+    rows = {"how": plan.how, "final": vars(plan.final), "folds": [vars(f) for f in plan.folds]}
+    write_json(path / "data.json", {**table.to_json(), "plan": rows})
+    run.update(
+        status="created",
+        created=_now(),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        versions=_versions(),
+        command=sys.argv,
+    )
+    return run
+
+
+def open_run(folder: Path, name: str) -> Run:
+    """The run of that name in ``folder``. Raises :class:`TrainingFailed` if there is none."""
+    path = folder / name
+    if not _NAME.fullmatch(name) or not (path / "training_metadata.json").is_file():
+        known = ", ".join(run.name for run in list_runs(folder)[:5]) or "none"
+        raise TrainingFailed(f"There is no run {name!r} in {folder}: there is {known}.")
+    return Run(path)
+
+
+def list_runs(folder: Path) -> list[Run]:
+    """Every run in ``folder``, newest first."""
+    if not folder.is_dir():
+        return []
+    found = [Run(p) for p in folder.iterdir() if (p / "training_metadata.json").is_file()]
+    return sorted(found, key=lambda run: str(run.metadata.get("created")), reverse=True)
+
+
+def delete_run(run: Run) -> None:
+    """Remove a run's folder. Raises :class:`TrainingFailed` while it runs."""
+    if run.status == "running":
+        raise TrainingFailed(f"Run {run.name} is running: stop it first, then delete it.")
+    shutil.rmtree(run.folder)
+
+
+def _fold(entry: Mapping[str, Any]) -> Fold:
+    return Fold(tuple(entry["train"]), tuple(entry["val"]), tuple(entry["test"]))
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

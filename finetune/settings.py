@@ -1,0 +1,299 @@
+"""Every setting of a training run: one schema behind the YAML files, the flags and the run folder.
+
+Knows nothing of data or models. Unknown keys are refused with the nearest known one, and all
+problems of a file are reported at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tools.errors import SettingsError
+
+__all__ = [
+    "AugmentationSettings",
+    "DataSettings",
+    "LinearSettings",
+    "LoraSettings",
+    "Method",
+    "ModelSettings",
+    "PromptSettings",
+    "Settings",
+    "TrainingSettings",
+    "load_settings",
+    "read_yaml",
+    "strategies",
+    "with_assignments",
+]
+
+Method = Literal["lora", "qlora", "projector", "full", "linear", "prototypes"]
+_STRATEGIES = Path(__file__).parent / "strategies"
+_ALSO_CALLED = {
+    "learning_rate": "training.lr",
+    "batch_size": "training.batch",
+    "gradient_accumulation_steps": "training.accumulation",
+    "num_train_epochs": "training.epochs",
+    "warmup_ratio": "training.warmup",
+    "lora_alpha": "lora.alpha",
+    "lora_r": "lora.rank",
+    "target_modules": "lora.targets",
+    "base_model": "model.answerer",
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelSettings(_Part):
+    """Which models."""
+
+    answerer: str = Field(
+        "pocket:llava", description="The vision-language model: pocket:NAME, a Hub id or a folder."
+    )
+    embedder: str = Field(
+        "pocket:clip",
+        description="The embedder that `linear` and `prototypes` stand on, and that every result "
+        "is compared with.",
+    )
+
+
+class DataSettings(_Part):
+    """Which pictures, and which of them are kept to measure with."""
+
+    source: str = Field(
+        "", description="A folder, a .json, .csv, .tsv or .jsonl file, or memory:WORKSPACE."
+    )
+    image_column: str | None = Field(None, description="Column that names the picture's file.")
+    label_column: str | None = Field(None, description="Column of the class.")
+    question_column: str | None = Field(None, description="Column of the question.")
+    answer_column: str | None = Field(None, description="Column of the answer.")
+    task: Literal["auto", "classify", "answer"] = Field(
+        "auto", description="Name a class, answer questions, or what the columns say."
+    )
+    class_names: list[str] | None = Field(
+        None, description="Names for classes that the source numbers 0, 1, 2…"
+    )
+    max_samples: int | None = Field(
+        None, ge=4, description="At most so many rows, drawn evenly over the classes."
+    )
+    shots: int | None = Field(
+        None, ge=1, description="Train on so many pictures of each class; the others measure."
+    )
+    split: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="Shares of training, validation and test pictures."
+    )
+    evaluation: Literal["auto", "split", "folds", "leave-one-out"] = Field(
+        "auto", description="How it is measured; auto: by folds below 30 pictures, else by split."
+    )
+    folds: int = Field(5, ge=2, description="Folds, where it is measured by folds.")
+    seed: int = Field(0, ge=0, description="Which pictures go where.")
+
+    @model_validator(mode="after")
+    def _shares(self) -> DataSettings:
+        train, _, test = self.split
+        if min(self.split) < 0 or abs(sum(self.split) - 1) > 1e-6 or not train or not test:
+            raise ValueError("split must be three shares of sum 1, of training and of test above 0")
+        return self
+
+
+class PromptSettings(_Part):
+    """What the model is asked and how it answers."""
+
+    question: str = Field(
+        "what is this?",
+        description="The question for pictures with a class; {classes} and {descriptions} are "
+        "filled in.",
+    )
+    system: str = Field("", description="An instruction put before the question.")
+    answer: str = Field(
+        "{label}",
+        description='The answer; "Reasoning: {description} Answer: {label}" gives a reason too.',
+    )
+    descriptions: dict[str, str] = Field(
+        default_factory=dict, description="What each class looks like, by its name."
+    )
+
+    @model_validator(mode="after")
+    def _fields(self) -> PromptSettings:
+        if "{label}" not in self.answer:
+            raise ValueError("answer must contain {label}")
+        if "{description}" in self.answer and not self.descriptions:
+            raise ValueError("answer asks for {description}, and descriptions are not given")
+        return self
+
+
+class LoraSettings(_Part):
+    """Low-rank adapters (Hu et al. 2022)."""
+
+    rank: int = Field(8, ge=1, le=512, description="r: the adapters' rank.")
+    alpha: int = Field(16, ge=1, description="The adapters' weight is alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of inputs left out in training.")
+    targets: str = Field(
+        r".*(language_model|text_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
+        description="Regular expression of the layers that get one; never the vision tower.",
+    )
+    projector_lr: float | None = Field(
+        None, gt=0, description="Train the projector too, at this learning rate."
+    )
+
+
+class LinearSettings(_Part):
+    """A linear head on the embedder."""
+
+    unfreeze_layers: int = Field(
+        0, ge=0, description="Last layers of its vision tower that are trained too, one by one."
+    )
+    unfreeze_every: int = Field(
+        1, ge=1, description="Epochs until the next layer from the top begins to train."
+    )
+    tower_lr: float = Field(1e-5, gt=0, description="Learning rate of those layers.")
+
+
+class AugmentationSettings(_Part):
+    """What is done to training pictures, each time anew. 0 is nothing."""
+
+    crop: float = Field(0.0, ge=0, lt=0.9, description="At most this share of a side is cut off.")
+    rotation: float = Field(0.0, ge=0, le=180, description="At most so many degrees, either way.")
+    colour: float = Field(
+        0.0, ge=0, lt=1, description="Brightness, contrast and saturation by at most this share."
+    )
+    noise: float = Field(0.0, ge=0, lt=1, description="Standard deviation, of a range of 0 to 1.")
+    flip: bool = Field(False, description="Mirror half of them; wrong for letters and for left.")
+
+
+class TrainingSettings(_Part):
+    """The loop."""
+
+    epochs: float = Field(10, gt=0, description="Passes over the training pictures.")
+    max_steps: int | None = Field(None, ge=1, description="Stop after so many steps.")
+    lr: float = Field(1e-4, gt=0, description="Highest learning rate.")
+    schedule: Literal["cosine", "linear", "constant", "step"] = Field(
+        "cosine", description="How it falls; step: tenfold at one half and at three quarters."
+    )
+    warmup: float = Field(0.0, ge=0, lt=1, description="Share of the steps in which it rises.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's.")
+    clip: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
+    batch: int = Field(8, ge=1, description="Pictures at once.")
+    accumulation: int = Field(1, ge=1, description="Batches a step.")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Stop when the loss (of validation, or of training where there is none) has "
+        "not fallen for so many epochs.",
+    )
+    save_steps: int = Field(100, ge=1, description="Steps between checkpoints.")
+    max_length: int | None = Field(
+        None, ge=8, description="Most tokens of a row, pictures included; longer ones are errors."
+    )
+    seed: int = Field(0, ge=0, description="Of the weights and the order.")
+    checkpointing: bool = Field(False, description="Recompute activations to save memory.")
+    report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(
+        default_factory=list, description="Where else the curves go."
+    )
+
+
+class Settings(_Part):
+    """A whole run; also what a strategy file holds."""
+
+    description: str = Field("", description="What it is for, in a sentence.")
+    needs_gpu_gb: float = Field(0, ge=0, description="GPU memory it needs; 0: runs on a CPU.")
+    method: Method = Field("lora", description="What is trained.")
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    prompt: PromptSettings = PromptSettings()
+    lora: LoraSettings = LoraSettings()
+    linear: LinearSettings = LinearSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    @property
+    def uses_embedder(self) -> bool:
+        """Whether the embedder is trained, rather than the vision-language model."""
+        return self.method in ("linear", "prototypes")
+
+    def yaml(self) -> str:
+        """All of it, as a file that `train --config` reads."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def strategies() -> dict[str, Path]:
+    """The strategies that come with the package: name → file."""
+    return {path.stem: path for path in sorted(_STRATEGIES.glob("*.yaml"))}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in ``path``. Raises :class:`SettingsError`."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise SettingsError(
+            f"{path} can't be read ({exc.strerror}): give a YAML file of settings."
+        ) from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise SettingsError(
+            f"{path} is not YAML ({' '.join(str(exc).split())}): correct it."
+        ) from exc
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path} holds no settings: it must be `key: value` lines.")
+    return found
+
+
+def with_assignments(values: Mapping[str, Any], assignments: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with dotted keys (``training.lr``) set; None is left as it was."""
+    result: dict[str, Any] = {
+        k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()
+    }
+    for key, value in assignments.items():
+        if value is None:
+            continue
+        part, _, name = key.partition(".")
+        if not name:
+            result[part] = value
+        elif isinstance(result.setdefault(part, {}), dict):
+            result[part][name] = value
+    return result
+
+
+def load_settings(values: Mapping[str, Any], *, where: str = "The settings") -> Settings:
+    """Checked settings. Raises :class:`SettingsError` that names every problem at once."""
+    try:
+        return Settings.model_validate(dict(values))
+    except ValidationError as exc:
+        problems = "; ".join(_worded(error) for error in exc.errors())
+        raise SettingsError(f"{where}: {problems}.") from exc
+
+
+def _worded(error: Any) -> str:
+    place = [str(part) for part in error["loc"]]
+    name = ".".join(place)
+    if error["type"] == "extra_forbidden":
+        known = list(_keys())
+        known_as = _ALSO_CALLED.get(place[-1])
+        near = [known_as] if known_as else []
+        near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        near = near or [k for k in known if k.rpartition(".")[2] == place[-1]][:1]
+        near = near or difflib.get_close_matches(place[-1], [k.rpartition(".")[2] for k in known])
+        return f"unknown key {name}" + (f" (did you mean {near[0]}?)" if near else "")
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    return f"{name}: {message} (got {error['input']!r:.60})"
+
+
+def _keys() -> Iterator[str]:
+    """Every key of the schema, dotted."""
+    for name, field in Settings.model_fields.items():
+        yield name
+        kinds = [field.annotation, *get_args(field.annotation)]
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, _Part):
+                yield from (f"{name}.{inner}" for inner in kind.model_fields)

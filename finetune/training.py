@@ -1,0 +1,173 @@
+"""One training: transformers' Trainer with our log, early stopping, and checkpoints to go on from.
+
+Knows nothing of what the model is: it has a loss, a data set and a collator. A loss that is not
+a number, or LoRA matrices that get no gradient, stop it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from finetune.callbacks import Follow, Told
+from finetune.events import EventLog
+from finetune.settings import TrainingSettings
+from tools.errors import TrainingFailed
+
+__all__ = ["Job", "last_checkpoint", "train"]
+
+Groups = Callable[[], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, and where it writes. ``checkpoints``: the folder for them."""
+
+    model: nn.Module
+    train: Dataset
+    val: Dataset | None
+    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
+    settings: TrainingSettings
+    checkpoints: Path
+    log: EventLog
+    fold: int
+    keep_best: Callable[[], None]
+    """Called when the validation loss is the lowest so far."""
+    stop: Event
+    """Set from outside to save and stop."""
+    groups: Groups | None = None
+    """Optimiser groups (``params``, ``lr``) where not all weights have one learning rate."""
+    dtype: torch.dtype = torch.float32
+    """Of the weights that do not train."""
+    on_event: Told | None = None
+    on_epoch: Callable[[int], None] | None = None
+
+
+def train(job: Job) -> bool:
+    """Train, from the last checkpoint if there is one. False if it was stopped before its end.
+
+    Raises :class:`TrainingFailed` for a loss that is not finite, and for a LoRA without gradients.
+    """
+    start = last_checkpoint(job.checkpoints)
+    job.log.cut(job.fold, _step_of(start) if start else 0)
+    follow = Follow(job)
+    trainer = _Trainer(job, _arguments(job))
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(follow)
+    trainer.train(resume_from_checkpoint=str(start) if start else None)
+    return not job.stop.is_set()
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole: its state file is written last."""
+    found = [p for p in folder.glob("checkpoint-*") if p.name.rpartition("-")[2].isdigit()]
+    for path in sorted(found, key=_step_of, reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return path
+    return None
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _arguments(job: Job) -> TrainingArguments:
+    settings = job.settings
+    cuda = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(job.checkpoints),
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps or -1,
+        per_device_train_batch_size=settings.batch,
+        per_device_eval_batch_size=settings.batch,
+        gradient_accumulation_steps=settings.accumulation,
+        activation_checkpointing=settings.checkpointing,
+        learning_rate=settings.lr,
+        lr_scheduler_type="constant" if settings.schedule == "step" else settings.schedule,
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.clip,
+        bf16=job.dtype == torch.bfloat16,
+        fp16=job.dtype == torch.float16,
+        eval_strategy="epoch" if job.val is not None else "no",
+        prediction_loss_only=True,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=settings.save_steps,
+        save_total_limit=2,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        report_to=list(settings.report_to) or "none",
+        use_cpu=not cuda,
+        dataloader_pin_memory=cuda,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        disable_tqdm=True,
+        restore_callback_states_from_checkpoint=False,
+    )
+
+
+class _Trainer(Trainer):
+    """Trainer with learning rates by group, a step schedule, and a check of every loss."""
+
+    def __init__(self, job: Job, arguments: TrainingArguments) -> None:
+        super().__init__(
+            model=job.model,
+            args=arguments,
+            data_collator=job.collate,
+            train_dataset=job.train,
+            eval_dataset=job.val,
+        )
+        self._job = job
+
+    def training_step(self, *args: Any, **keywords: Any) -> torch.Tensor:
+        loss = super().training_step(*args, **keywords)
+        if not math.isfinite(float(loss)):
+            raise TrainingFailed(
+                f"The loss is {float(loss)} at step {self.state.global_step + 1}, so nothing of "
+                "this step was kept: lower training.lr, or look at the rows with `prepare`; "
+                "`runs resume` goes on from the last checkpoint."
+            )
+        return loss
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            groups: Iterable[Any]
+            if self._job.groups is not None:
+                groups = self._job.groups()
+            else:
+                groups = [p for p in self._job.model.parameters() if p.requires_grad]
+            settings = self._job.settings
+            self.optimizer = torch.optim.AdamW(
+                groups, lr=settings.lr, weight_decay=settings.weight_decay
+            )
+        return self.optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> Any:
+        if self._job.settings.schedule == "step" and self.lr_scheduler is None:
+            warm = max(1, round(self._job.settings.warmup * num_training_steps))
+
+            def factor(step: int) -> float:
+                done = step / max(1, num_training_steps)
+                fall = 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01
+                return min(1.0, (step + 1) / warm) * fall
+
+            self.lr_scheduler = LambdaLR(optimizer or self.create_optimizer(), factor)
+        return super().create_scheduler(num_training_steps, optimizer)

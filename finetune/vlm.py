@@ -1,0 +1,142 @@
+"""A vision-language model as training needs it: the ids of its prompt and of its answers.
+
+The prompt's ids are those the assistant's answerer makes, so that what is learned is what is
+asked later. Knows nothing of losses, data sets or adapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from finetune.settings import Settings
+from tools.config import ModelChoice
+from tools.errors import SettingsError
+from tools.models.answerer import TransformersAnswerer, load_answerer
+from tools.models.hardware import Hardware, choose_hardware
+from tools.models.sources import Located, locate
+
+__all__ = ["IGNORED", "Vlm", "open_vlm"]
+
+IGNORED = -100
+"""The label of a token that the loss leaves out."""
+_MARK = "\u2042"
+_NOT_TRAINED = ("blip", "paligemma")
+
+
+def open_vlm(settings: Settings) -> Vlm:
+    """The model of ``settings``, in 4 bits for `qlora`. Raises what is wrong with it."""
+    located = locate(ModelChoice(settings.model.answerer))
+    if located.model_type in _NOT_TRAINED:
+        raise SettingsError(
+            f"model.answerer: {settings.model.answerer} is a {located.model_type} model, whose "
+            "prompts are not trained here; choose a LLaVA, SmolVLM or other chat model."
+        )
+    quantize = settings.method == "qlora"
+    hardware = choose_hardware()
+    answerer = load_answerer(located, hardware, quantize=quantize)
+    if quantize:
+        _keep_gradients(answerer.model)
+    return Vlm(located, answerer, hardware, quantized=quantize)
+
+
+class Vlm:
+    """The model with its processor, and how texts become ids."""
+
+    def __init__(
+        self,
+        located: Located,
+        answerer: TransformersAnswerer,
+        hardware: Hardware,
+        *,
+        quantized: bool = False,
+    ) -> None:
+        self.located = located
+        self.answerer = answerer
+        self.hardware = hardware
+        self.quantized = quantized
+        self.model = answerer.model
+        self.tokenizer = answerer.processor.tokenizer
+        self.prompt_end, self._lead, self._end = _turn(answerer.processor)
+        self._ends = _end_ids(self.model, self.tokenizer)
+        self.pad = int(self.tokenizer.pad_token_id or 0)
+
+    @property
+    def image_token(self) -> int:
+        """The id that stands for a piece of the picture."""
+        config = self.model.config
+        found = getattr(config, "image_token_id", None)
+        return int(config.image_token_index if found is None else found)
+
+    @property
+    def longest(self) -> int:
+        """Tokens that fit into the model."""
+        text = self.model.config.get_text_config()
+        return int(text.max_position_embeddings)
+
+    @property
+    def precision(self) -> str:
+        """What the weights are stored in."""
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        return f"nf4, computing in {dtype}" if self.quantized else dtype
+
+    def prompt(self, image: Image.Image, question: str) -> dict[str, Tensor]:
+        """What the answerer gives the model, a batch of one."""
+        return dict(self.answerer.inputs(image, question))
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """The ids the model should go on with after a prompt, its end token last."""
+        text = self._lead + self.answerer.plain(answer)
+        before = self._ids(self.prompt_end)
+        ids = self._ids(self.prompt_end + text + self._end)
+        # A tokenizer may write an answer otherwise behind a prompt than alone.
+        whole = ids[: len(before)] == before
+        ids = ids[len(before) :] if whole else self._ids(text + self._end)
+        return ids if set(ids) & self._ends else [*ids, min(self._ends)]
+
+    def questions_fit(self, questions: Sequence[str], answers: Sequence[str]) -> int:
+        """The most tokens that a question and an answer of these take, pictures included."""
+        blank = Image.new("RGB", (64, 64))
+        asked = max(self.prompt(blank, q)["input_ids"].shape[1] for q in set(questions))
+        return asked + max(len(self.answer_ids(a)) for a in set(answers))
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _turn(processor: Any) -> tuple[str, str, str]:
+    """How a prompt ends, what stands before an answer, and what behind it, as far as is known."""
+    if not processor.chat_template:
+        return "ASSISTANT:", " ", ""
+    user = {"role": "user", "content": [{"type": "text", "text": "?"}]}
+    reply = {"role": "assistant", "content": [{"type": "text", "text": _MARK}]}
+    prompt = processor.apply_chat_template([user], add_generation_prompt=True, tokenize=False)
+    whole = processor.apply_chat_template([user, reply], tokenize=False)
+    if whole.startswith(prompt) and _MARK in whole[len(prompt) :]:
+        lead, _, end = whole[len(prompt) :].partition(_MARK)
+        return prompt, lead, end
+    return prompt, "" if prompt[-1:].isspace() else " ", ""
+
+
+def _end_ids(model: Any, tokenizer: Any) -> set[int]:
+    """The ids at which generation stops."""
+    ends = model.generation_config.eos_token_id
+    ends = tokenizer.eos_token_id if ends is None else ends
+    return {int(i) for i in (ends if isinstance(ends, list) else [ends])}
+
+
+def _keep_gradients(model: torch.nn.Module) -> None:
+    """No packed format for 4-bit layers on CPUs with AVX512-BF16.
+
+    bitsandbytes 0.50 repacks a layer at its first forward in evaluation mode, and gradients
+    through a repacked layer are zero: the loss still falls, by the few layers above the last.
+    """
+    import bitsandbytes as bnb
+
+    for layer in model.modules():
+        if isinstance(layer, bnb.nn.modules.Linear4bit):
+            layer.support_avx512bf16_for_cpu = False

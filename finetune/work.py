@@ -1,0 +1,165 @@
+"""Carrying a run out from the outside: what is needed first, signals, failures, how it ended.
+
+Knows nothing of flags or progress bars.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Event, current_thread, main_thread
+from typing import Any
+
+from finetune.data import Plan, Table, gather, make_plan
+from finetune.learner import Learner, Session, Stopped
+from finetune.pipeline import execute, make_learner
+from finetune.runs import Run, create_run
+from finetune.settings import Settings
+from tools.config import Config
+from tools.errors import ImprintError, SettingsError, TrainingFailed
+from tools.models.hardware import gpu_gigabytes
+from tools.models.loading import quiet
+
+__all__ = ["carry_out", "failures", "look_at", "prepare_run", "signals"]
+
+Told = Callable[[dict[str, Any]], None]
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_UNWRITTEN = re.compile(
+    r"no space left|file too large|failed writing|unexpected pos|os error 2[78]", re.I
+)
+_MARGIN = 50_000_000  # bytes for everything that is not weights
+
+
+def look_at(settings: Settings, config: Config, on_event: Told | None) -> tuple[Table, Plan]:
+    """The rows of the source, and which measure. Raises what is wrong with them."""
+
+    def progress(done: int, every: int) -> None:
+        if on_event is not None:
+            on_event({"event": "opened", "done": done, "all": every})
+
+    table = gather(settings.data, config, on_progress=progress)
+    cheap = settings.uses_embedder and not settings.linear.unfreeze_layers
+    return table, make_plan(table, settings.data, cheap=cheap)
+
+
+def prepare_run(
+    settings: Settings,
+    config: Config,
+    *,
+    name: str | None,
+    on_event: Told | None = None,
+    on_data: Callable[[Table, Plan], None] | None = None,
+) -> tuple[Run, Learner]:
+    """A new run and its learner, everything checked that can be before anything is trained."""
+    absent = [name for name in settings.training.report_to if find_spec(name) is None]
+    if absent:
+        raise SettingsError(
+            f"training.report_to: {', '.join(absent)} is not installed; install it with `pip "
+            "install 'imprint-assistant[track]'`, or leave it out."
+        )
+    has = gpu_gigabytes() if settings.needs_gpu_gb else 0.0
+    if has < settings.needs_gpu_gb:
+        there = f"this machine's has {has:.0f} GB" if has else "this machine has none"
+        raise SettingsError(
+            f"These settings need a GPU of {settings.needs_gpu_gb:g} GB, and {there}: choose a "
+            "pocket strategy, or run on a machine with one."
+        )
+    table, plan = look_at(settings, config, on_event)
+    if on_data is not None:
+        on_data(table, plan)
+    learner = make_learner(settings, table, plan)
+    folder = config.home / "runs"
+    _room(folder, learner.describe())
+    stem = re.sub(r"[^a-z0-9]+", "-", Path(settings.data.source).stem.lower()).strip("-")
+    with failures(folder):
+        run = create_run(
+            folder, name or f"{stem or 'run'}-{settings.method}"[:60], settings, table, plan
+        )
+    return run, learner
+
+
+def carry_out(run: Run, learner: Learner, *, on_event: Told | None = None) -> dict[str, Any]:
+    """Everything of ``run`` that is not done yet. Ctrl-C saves and stops (:class:`Stopped`)."""
+    run.begin()
+    with quiet(), signals() as stop, failures(run.folder):
+        session = Session(run.folder, run.log, stop, on_event)
+        try:
+            results = execute(run, learner, session)
+        except Stopped:
+            run.end("stopped")
+            raise
+        except BaseException as problem:
+            with suppress(OSError):  # the disk may be what is wrong
+                run.end("failed", str(problem) or type(problem).__name__)
+            raise
+        run.end("finished")
+        return results
+
+
+@contextmanager
+def signals() -> Iterator[Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; a second one ends the process."""
+    stop = Event()
+    if current_thread() is not main_thread():
+        yield stop
+        return
+
+    def asked(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {s: signal.signal(s, asked) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def failures(folder: Path) -> Iterator[None]:
+    """A full disk and a full GPU as one sentence each."""
+    import torch
+    from safetensors import SafetensorError
+
+    full = (
+        f"The disk of {folder} is full, so not everything could be written; what was there before "
+        "is whole: free some space, then go on with `runs resume`."
+    )
+    try:
+        yield
+    except ImprintError:
+        raise
+    except torch.OutOfMemoryError as exc:
+        raise TrainingFailed(
+            "The GPU has no memory left: lower training.batch and raise training.accumulation "
+            "by as much, set training.checkpointing, or use the method qlora."
+        ) from exc
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise TrainingFailed(full) from exc
+        raise
+    except (RuntimeError, SafetensorError) as exc:
+        if _UNWRITTEN.search(str(exc)):  # torch and safetensors say it in their own words
+            raise TrainingFailed(full) from exc
+        raise
+
+
+def _room(folder: Path, model: dict[str, Any]) -> None:
+    """Raises :class:`TrainingFailed` if two checkpoints and two models would not fit."""
+    trained = sum(share["trained"] for share in model["trained"])
+    needed = 32 * trained + _MARGIN  # float32 and Adam's two moments, twice; two models
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise TrainingFailed(
+            f"The disk of {place} has {free / 1e6:.0f} MB left, and the run needs about "
+            f"{needed / 1e6:.0f} MB: free some space, or choose another --home."
+        )
