@@ -241,6 +241,14 @@ def test_each_domain_is_judged_by_its_own_statistics() -> None:
     assert [d.name for d in background.domains] == ["a", "b"]
     for row in results.values():
         assert row["auroc"] > 0.9 and row["false_accepts"] <= 0.06
+    a, b = kinds["a"].vectors, kinds["b"].vectors
+    between = unit(a + b)
+    for taught_before, which in ((a, 0), (b, 1)):
+        share = background.shares(taught_before)
+        assert (background.domain_of(between, share) == which).mean() > 0.95
+    half = background.shares(np.concatenate([a, b]))
+    np.testing.assert_allclose(half, 0.5, atol=0.05)
+    assert (background.domain_of(b, half) == 1).mean() > 0.95, "a clear picture is what it is"
     own = shared = 0
     for which in (0, 1):
         x, thing = kind(which, 60)

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 __all__ = ["Background", "Domain", "Prior", "covariances", "isotropic", "unlabelled"]
 
 Array = NDArray[np.float64]
+_DOUBT = 4.0  # what the gate's logits are divided by when there is a share to go by
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Domain:
 
     ``mean`` (d,): m, of unit vectors. ``centre`` (d,): c, of norm(x − m). ``within`` (d, d): W, of
     pictures of one thing. ``between`` (d, d): B, of things. ``scale``, ``bias``, ``crowding``
-    and ``depth``: P(known) = σ(scale·s + bias + crowding·log K + depth·log n) for the largest
+    and ``depth``: P(known) = σ(scale·s + bias + crowding·log K + depth·(1 − 1/n)) for the largest
     log-likelihood ratio s of K labels, of a label with n exemplars
     (:class:`tools.recognizer.Recognizer`). ``threshold``: the probability below which a picture
     counts as unknown. ``contrast``: between labels, P(k) is the softmax of contrast·s_k. ``gain``
@@ -61,7 +62,8 @@ class Domain:
     def known(self, ratio: Array, labels: Array | int, shots: Array | int) -> Array:
         """P(known) of the largest ratio (m,) over ``labels`` labels, of one with ``shots``."""
         z = self.scale * ratio + self.bias
-        return np.asarray(expit(z + self.crowding * np.log(labels) + self.depth * np.log(shots)))
+        z = z + self.crowding * np.log(labels) + self.depth * (1.0 - 1.0 / np.asarray(shots))
+        return np.asarray(expit(z))
 
     def centred(self, vectors: NDArray[np.floating]) -> Array:
         """(n, d) unit vectors → (n, d) x̃ = norm(x − m) − c."""
@@ -123,12 +125,28 @@ class Background:
         """d."""
         return int(self.domains[0].mean.shape[0])
 
-    def domain_of(self, vectors: NDArray[np.floating]) -> NDArray[np.intp]:
-        """(n, d) unit vectors → (n,) index of the likeliest domain."""
+    def domain_of(
+        self, vectors: NDArray[np.floating], share: Array | None = None
+    ) -> NDArray[np.intp]:
+        """(n, d) unit vectors → (n,) index of the likeliest domain.
+
+        ``share`` (D,): how much of what was seen before is of each domain (:meth:`shares`), which
+        counts more than the gate alone: of kinds of pictures it was not fitted to it is too sure.
+        """
+        if share is None or len(self.domains) == 1:
+            return np.asarray(self._gated(vectors).argmax(axis=1), np.intp)
+        weighed = self._gated(vectors) / _DOUBT + np.log(np.maximum(share, 1e-12))
+        return np.asarray(weighed.argmax(axis=1), np.intp)
+
+    def shares(self, vectors: NDArray[np.floating]) -> Array:
+        """(n, d) unit vectors → (D,) mean probabilities of the domains; alike for none."""
+        found = softmax(self._gated(vectors), axis=1)
+        return np.asarray(found.mean(axis=0) if len(found) else np.full(len(self.domains), 1.0))
+
+    def _gated(self, vectors: NDArray[np.floating]) -> Array:
         if len(self.domains) == 1:
-            return np.zeros(len(vectors), np.intp)
-        logits = np.asarray(vectors, np.float64) @ self.gate[:, :-1].T + self.gate[:, -1]
-        return np.asarray(logits.argmax(axis=1), np.intp)
+            return np.zeros((len(vectors), 1))
+        return np.asarray(np.asarray(vectors, np.float64) @ self.gate[:, :-1].T + self.gate[:, -1])
 
     def outside_probability(self, vector: NDArray[np.floating]) -> float | None:
         """P(a picture of this vector (d,) is outside the embedder's world), or None: no limits."""

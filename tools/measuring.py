@@ -178,7 +178,7 @@ def _calibrated(
     crowd = np.concatenate([np.full(len(r.ratios), r.ratios.shape[1]) for r in rows])
     deep = np.concatenate([r.shots[r.ratios.argmax(axis=1)] for r in rows])
     known = np.concatenate([r.own >= 0 for r in rows])
-    features = np.c_[scores / scores.std(), np.log(crowd), np.log(deep)]
+    features = np.c_[scores / scores.std(), np.log(crowd), 1.0 - 1.0 / deep]
     weights = regression(features, known.astype(int), decay=1e-6)
     slope = weights[1] - weights[0]
     scale = float(slope[0] / scores.std())

@@ -4,17 +4,17 @@ Knows nothing of pictures, models or disk: numpy and scipy only, vectors in, a r
 a pure function of the *set* of exemplars; their order does not matter, and what was added and
 removed leaves no trace.
 
-A picture is judged in its own domain (:class:`tools.background.Background`), where every label has
-a log-likelihood ratio s_k over *never shown* (:mod:`tools.likelihood`). Between labels, the softmax
-of contrast·s_k decides, where names speak too; how sharply is refitted by leave-one-out from fifty
-exemplars on. Whether the picture is known is asked in the domain of the nearest label, for a
-stranger often comes from another one: P = σ(scale·s + bias + crowding·log K + depth·log n),
-calibrated on things that were not taught but are of the same kind.
+A picture is judged in its domain (:class:`tools.background.Background`; what was taught before says
+which, too), where every label has log-likelihood ratios s_k over *never shown*
+(:mod:`tools.likelihood`). The largest says whether the picture is known
+(:meth:`tools.background.Domain.known`), calibrated on things that were not taught but are of the
+same kind. Between labels, the softmax of contrast·s_k decides, where names speak too; how sharply
+is refitted by leave-one-out from fifty exemplars on.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +88,7 @@ class Recognizer:
         usable = [i for i in keep if i not in vetoed]
         if not usable:
             return self._nothing(where, keep)
-        elsewhere = partial(Head.of, vectors=query)
-        ranking = self._ranked(where, head.scores(u), keep, usable, elsewhere)
+        ranking = self._ranked(where, head.scores(u), keep, usable)
         near = {i: head.nearness(u[0], i) for i in self._cited(ranking)}
         return replace(ranking, evidence=self._evidence(near, evidence))
 
@@ -110,8 +109,7 @@ class Recognizer:
             vectors = head.project(self._taught.vectors[rows])
             for i, row in enumerate(map(int, rows)):
                 one = Scores(*(x[i : i + 1] for x in scores))
-                again = partial(Head.without, rows=rows[i : i + 1])
-                ranking = self._ranked(where, one, everything, everything, again, row)
+                ranking = self._ranked(where, one, everything, everything)
                 near = {k: head.nearness(vectors[i], k) for k in self._cited(ranking)}
                 sample = self._positives[row]
                 cited = self._evidence(near, 3, without=sample.id)
@@ -198,10 +196,15 @@ class Recognizer:
             self._heads[domain] = Head(known, self._taught, here, prior, self._design)
         return self._heads[domain]
 
+    @cached_property
+    def _share(self) -> Array:
+        """(D,) how much of what is taught is of each domain."""
+        return self._background.shares(self._taught.vectors)
+
     def _domains(self, vectors: NDArray[np.floating]) -> NDArray[np.intp]:
         if not self._design.domains:
             return np.zeros(len(vectors), np.intp)
-        return self._background.domain_of(vectors)
+        return self._background.domain_of(vectors, self._share)
 
     @cached_property
     def _sharpness(self) -> float:
@@ -227,27 +230,12 @@ class Recognizer:
         contrast = np.array([x.contrast for x in self._background.domains])[where]
         return np.asarray(factor * np.reshape(contrast, (-1, 1)) * scores.between)
 
-    def _ranked(
-        self,
-        where: int,
-        scores: Scores,
-        keep: list[int],
-        usable: list[int],
-        elsewhere: Callable[[Head], Scores],
-        left: int | None = None,
-    ) -> Ranking:
-        """The ranking for one query (rows of one), without evidence.
-
-        ``elsewhere``: its scores by another domain's head. ``left``: the exemplar it is, if any.
-        """
+    def _ranked(self, where: int, scores: Scores, keep: list[int], usable: list[int]) -> Ranking:
+        """The ranking for one query (rows of one), without evidence."""
+        domain = self._background.domains[where]
         nearest = usable[int(scores.known[0, usable].argmax())]
-        mine = self._taught.owner == nearest
-        if left is not None:
-            mine[left] = False
-        home = int(np.bincount(self._where[mine]).argmax())
-        known = (scores if home == where else elsewhere(self._head(home))).known[0, nearest]
-        domain = self._background.domains[home]
-        chance = float(domain.known(known, len(usable), mine.sum()))
+        ratio, shots = scores.known[0, nearest], int(self._counts[nearest])
+        chance = float(domain.known(ratio, len(usable), shots))
         share = softmax(self._logits(where, scores)[0, usable])
         order = sorted(range(len(usable)), key=lambda j: (-share[j], self._labels[usable[j]]))
         ranked = [Scored(self._labels[usable[j]], chance * float(share[j])) for j in order]

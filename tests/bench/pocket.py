@@ -20,6 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,8 @@ def other_rows(data: Path, model: Any) -> None:
         row(name, *episodes(rows, classes, rows, classes, ways=ways, count=2000))
 
 
-def outside_rows(data: Path, styles: Sequence[str]) -> None:
+def outside_rows(data: Path, styles: Sequence[str], sight: Sight) -> None:
     """Photos of classes never trained on, and drawings, told to be outside the pocket world."""
-    sight = Sight(open_models(load_config(profile="pocket")))
     files = [f for name in HELD_OUT_PHOTOS for f in sorted((data / "caltech101" / name).glob("*"))]
     told = sum(sight.outside(open_photo(f)) for f in files)
     row("photos (classes never seen) told to be outside its world", told, len(files))
@@ -191,22 +191,32 @@ def _means(said: str, gallery: Gallery, concept: int) -> bool:
 
 
 def caption_rows(
-    model: Any, tokenizer: Any, gallery: Gallery, scenes: Sequence[Scene], name: str
+    say: Callable[[Tensor], Sequence[str]], gallery: Gallery, scenes: Sequence[Scene], name: str
 ) -> None:
-    """Things named, and named though absent."""
-    from finetune.pocket.blip import caption_pictures
-
+    """Things named, and named though absent, in what is said of pictures (N, 3, 64, 64)."""
     pictures = render_scenes(gallery, scenes, chance=chance_for(5), strength=0.0)
     things = named = said = absent = 0
-    for text, scene in zip(caption_pictures(model, tokenizer, pictures), scenes, strict=True):
+    for text, scene in zip(say(pictures), scenes, strict=True):
         concepts = {t.concept for t in scene.things}
         names = said_things(text)
         things += len(concepts)
         named += sum(any(_means(n, gallery, c) for n in names) for c in concepts)
         said += len(names)
         absent += sum(not any(_means(n, gallery, c) for c in concepts) for n in names)
-    row(f"caption, {name}: things named (name or tag)", named, things)
-    row(f"caption, {name}: names of things not there", absent, said)
+    row(f"{name}: things named (name or tag)", named, things)
+    row(f"{name}: names of things not there", absent, said)
+
+
+def sight_of(models: Path) -> Sight:
+    """The product's own eyes, with these weights."""
+    chosen = {"embedder": str(models / "clip"), "captioner": str(models / "blip")}
+    return Sight(open_models(load_config(profile="pocket", **chosen)))
+
+
+def product_captions(sight: Sight, pictures: Tensor) -> list[str]:
+    """Captions as the product chooses them: the embedder judges what is proposed."""
+    rows = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return [sight.describe(open_photo(Image.fromarray(row))) for row in rows]
 
 
 def easy_rows(data: Path, model: Any, tokenizer: Any) -> None:
@@ -226,20 +236,6 @@ def answer_rows(data: Path, style: str, model: Any, tokenizer: Any) -> None:
     for kind in sorted({a.kind for a, _ in results}):
         mine = [right for asked, right in results if asked.kind == kind]
         row(f"composed scenes in {style}: {kind}", sum(mine), len(mine))
-
-
-def product_rows(data: Path, style: str) -> None:
-    """Single drawings as the product captions them: the embedder picks among six captions."""
-    sight = Sight(open_models(load_config(profile="pocket")))
-    gallery = load_gallery(data, styles=(style,), groups=MAIN_GROUPS)
-    drawings = [c for c in gallery.concepts if c.kind == "drawing" and c.sprites]
-    hits = 0
-    for concept in drawings:
-        pixels = gallery.sprites[concept.sprites[0]].transpose(1, 2, 0)
-        text = sight.describe(open_photo(Image.fromarray(pixels, "RGBA")))
-        words = (concept.spoken, concept.name, *concept.aliases, *concept.tags)
-        hits += any(w.lower() in text for w in words if len(w) > 2)
-    row(f"caption as the product chooses it, one drawing, {style}", hits, len(drawings))
 
 
 def milliseconds(work: Callable[[], object], times: int = 20) -> float:
@@ -286,6 +282,8 @@ def main() -> None:
         LlavaProcessor,
     )
 
+    from finetune.pocket.blip import caption_pictures
+
     def load(kind: Any, name: str) -> Any:
         loaded = kind.from_pretrained(args.models / name, local_files_only=True)
         return loaded.eval() if hasattr(loaded, "eval") else loaded
@@ -309,14 +307,17 @@ def main() -> None:
             row("name, top-1, mean of the styles", shares[0] * total, total)
             row("name, top-5, mean of the styles", shares[1] * total, total)
         other_rows(data, clip)
-        outside_rows(data, styles)
+        sight = sight_of(args.models)
+        outside_rows(data, styles, sight)
         for style in styles:
             world = WorldSettings(held_out_style=style)
             for share, count, what in ((1.0, 600, "one thing"), (0.0, 300, "two to four things")):
                 scenes = held_out_scenes(data, world, count, single=share)
-                caption_rows(blip, blip_processor.tokenizer, *scenes, f"{what}, {style}")
-        for style in dict.fromkeys((*styles, *WorldSettings().styles)):
-            product_rows(data, style)
+                for who, say in (
+                    ("caption", partial(caption_pictures, blip, blip_processor.tokenizer)),
+                    ("caption of the product", partial(product_captions, sight)),
+                ):
+                    caption_rows(say, *scenes, f"{who}, {what}, {style}")
         easy_rows(data, llava, llava_processor.tokenizer)
         for style in styles:
             answer_rows(data, style, llava, llava_processor.tokenizer)
