@@ -61,7 +61,9 @@ class Recognizer:
 
     def add(self, sample: Sample) -> "Recognizer":
         """The recognizer of this set and one more; one of the same id is replaced."""
-        return self._of({**self._samples, sample.id: self._checked(sample)})
+        more = self._samples.copy()  # half the time of {**…}
+        more[sample.id] = self._checked(sample)
+        return self._of(more)
 
     def remove(self, sample_id: str) -> "Recognizer":
         """The recognizer of this set without one."""
