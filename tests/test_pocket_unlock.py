@@ -83,6 +83,21 @@ def test_both_towers_move_and_patches_learn_to_name(
         assert last < share * first, (loss, first, last)
 
 
+def test_the_embedder_is_between_what_it_was_and_what_it_became(
+    gallery: Gallery, targets: Targets, tmp_path: Path
+) -> None:
+    whole = _train(gallery, targets, tmp_path / "whole", settings={"after": 1.0})
+    mixed = _train(gallery, targets, tmp_path / "mixed", settings={"after": 0.25})
+    one, two = whole["after"], mixed["after"]
+    before = whole["before"]
+    assert isinstance(before, dict) and isinstance(one, dict) and isinstance(two, dict)
+    for name, was in before.items():
+        wanted = (0.75 * was.double() + 0.25 * one[name].double()).to(two[name].dtype)
+        torch.testing.assert_close(two[name], wanted, msg=name)
+    name = "visual_projection.weight"
+    assert not torch.equal(two[name], one[name]) and not torch.equal(two[name], before[name])
+
+
 def test_unlocking_resumed_is_unlocking_uninterrupted(
     gallery: Gallery, targets: Targets, tmp_path: Path
 ) -> None:

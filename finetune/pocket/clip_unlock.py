@@ -2,7 +2,9 @@
 
 The losses that taught the vision tower stay (`clip.vision_loss`), so nothing is forgotten; its
 names are now those that the text tower writes. Scenes of one to four things teach every patch what
-it belongs to and in which colour, which is what a captioner and an answerer read. Knows nothing
+it belongs to and in which colour, which is what a captioner and an answerer read: they start from
+the unlocked tower. The embedder becomes the mean of its weights before and after, which keeps the
+names of the one and the likeness of the other (Wortsman et al., CVPR 2022, WiSE-FT). Knows nothing
 about sentences.
 """
 
@@ -61,6 +63,8 @@ class UnlockSettings:
     tags: int = 64
     """Names and tags a step pulled towards the mean of what they name."""
     refresh: int = 40
+    after: float = 0.5
+    """Weight of the unlocked weights in the embedder; the rest is what they were before."""
     scale: float = 20.0
     patches_weight: float = 0.4
     """Weight of naming by patches, and by the class token of a scene."""
@@ -163,11 +167,12 @@ def train_unlocked(
 ) -> bool:
     """Train (or go on training) `tower` and the text tower of `model`, in place.
 
-    Scenes are made of `concepts`. The model takes the tower's weights at the end. Returns whether
-    the last step was taken.
+    Scenes are made of `concepts`. The model becomes the mean of what it was and what the towers
+    are at the end. Returns whether the last step was taken.
     """
     own = dressed(tokenizer, "clip", LENGTH)
     s = settings
+    before = {k: v.clone() for k, v in model.state_dict().items()}
     singles = replace(
         vision, drawings=s.drawings, photos=s.photos, characters=s.characters, others=s.others,
         phase_in=0.0, steps=max(1, s.steps), seed=s.seed + 1,
@@ -233,6 +238,10 @@ def train_unlocked(
     )  # fmt: skip
     done = stage.train(learn, every=s.evaluate_every, evaluate=evaluate)
     _give(tower, model)
+    model.load_state_dict(
+        {k: v.lerp(before[k], 1 - s.after) if v.is_floating_point() else v
+         for k, v in model.state_dict().items()}
+    )  # fmt: skip
     return done
 
 

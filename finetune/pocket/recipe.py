@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 
 
 class SettingsError(ValueError):
-    """A settings file has keys that nobody reads; the message lists all of them."""
+    """Settings that nobody reads, or a stage without the one before it; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -196,10 +196,11 @@ class Recipe:
         )  # fmt: skip
 
     def tower(self) -> CLIPVisionModelWithProjection:
-        """The finished CLIP's vision tower."""
-        tower = CLIPVisionModelWithProjection.from_pretrained(
-            self.out / "clip", local_files_only=True
-        )
+        """The unlocked vision tower, which the captioner and the answerer start from."""
+        folder = self.run / "clip" / "tower"
+        if not folder.exists():
+            raise SettingsError(f"{folder} is missing: train clip first, with the same --run.")
+        tower = CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True)
         tower.set_attn_implementation("eager")
         return tower.bfloat16()
 
@@ -233,6 +234,7 @@ class Recipe:
             held_out_scenes=held_out_scenes(self.data, self.world, 200, single=0.0),
             data=self.data, clock=clock, resume=resume,
         )  # fmt: skip
+        tower.save_pretrained(folder / "tower")
         clip_text.save_clip(model, self.tokenizer, self.gallery, self.out / "clip")
         return done
 
