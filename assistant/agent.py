@@ -122,7 +122,7 @@ def respond(
     yield Reply(
         "\n".join(x for x in (notice, text, *asked) if x),
         tuple(work.steps),
-        ("yes", "no") if asked else options_for(artifacts),
+        ("yes", "no") if asked else options_for(artifacts) or work.options,
     )
 
 
@@ -135,6 +135,8 @@ class _Work:
     router: BaseChatModel
     steps: list[Step] = field(default_factory=list)
     bad_calls: int = 0
+    options: tuple[str, ...] = ()
+    """What the router offers to send next, when it is not sure or asks."""
 
     def led_by(self, brain: Brain, max_calls: int) -> Generator[Event, None, str]:
         """The language model decides. Raises :class:`BrainFailed`."""
@@ -156,6 +158,7 @@ class _Work:
         def say(thread: Sequence[BaseMessage]) -> Said:
             said = planned.pop() if planned else self.router.invoke(list(thread))
             assert isinstance(said, AIMessage)
+            self.options = tuple(said.additional_kwargs.get("options", ()))
             yield from ()
             return said
 
