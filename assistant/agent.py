@@ -224,8 +224,10 @@ class _Work:
         if granted is not None:
             step = yield from self._run(granted["name"], granted["args"])
         else:
-            asks = problem is None and not any(s.call.asked for s in self.steps)
-            note = str(problem or "Not done: the user's own words do not ask for it.")
+            done = problem is None and consent.spent(call)
+            asks = not (problem or done or any(s.call.asked for s in self.steps))
+            why = "once is enough" if done else "the user's own words do not ask for it"
+            note = str(problem or f"Not done: {why}.")
             if asks:
                 note += f" They are asked now: {question(name, args)}"
             step = Step(ToolCall(name, args or {}, False, 0.0, asks), note)

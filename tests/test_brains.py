@@ -113,6 +113,21 @@ def test_tokens_arrive_while_they_are_made(opened: Open, server: OpenAIServer) -
     assert came[-1][0] - came[0][0] > 0.3
 
 
+def test_the_page_sees_the_words_grow_without_what_the_tools_said(
+    opened: Open, server: OpenAIServer
+) -> None:
+    from assistant.ui.running import Running
+
+    server.enqueue(calls(("caption_image", {})), says("one two three", pause=0.1))
+    talk = opened().conversation()
+    running = Running("count", lambda: talk.stream("count", [drawing()]))
+    seen = set()
+    while not running.done.wait(0.02):
+        seen.add(running.progress.tokens)
+    assert {"one ", "one two ", "one two three"} <= seen and talk.turns[-1].reply == "one two three"
+    assert not any("thingone" in tokens for tokens in seen)
+
+
 def test_what_a_model_thinks_is_not_said(opened: Open, server: OpenAIServer) -> None:
     server.enqueue(says("<think> the user says hi </think> Hello, a<b and <i>you</i>."))
     events = list(opened().conversation().stream("hi"))
@@ -211,8 +226,8 @@ def test_a_wrong_call_is_an_error_it_can_read(
     [
         ([calls(("no", {})), calls(("nor", {}))], "it called tools wrongly twice"),
         ([calls(("no", {}), ("caption_image", "{"))], "it called tools wrongly twice"),
-        ([keeps_silent()], "timed out after 0.4 s"),
-        ([keeps_silent(alive=True)], "timed out after 0.4 s"),
+        ([keeps_silent()], "timed out after 1 s"),
+        ([keeps_silent(alive=True)], "timed out after 1 s"),
         ([fails(500, "out of memory")], "HTTP 500: out of memory"),
         ([fails(401, f"no such key {KEY}")], "refused the key, HTTP 401: set OPENAI_API_KEY"),
         ([fails(429, f"slow down, {KEY}")], "HTTP 429: slow down, …"),
@@ -238,10 +253,10 @@ def test_the_user_is_answered_and_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server.enqueue(*answers)
-    talk = opened(brain_timeout=0.4).conversation()
+    talk = opened(brain_timeout=1 if "timed out" in words else 30).conversation()
     started = time.monotonic()
     reply = talk.send("describe this", [drawing("green")])
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
     told, answer = reply.text.split("\n")
     assert told.startswith("The language model did not answer (") and words in told
     assert told.endswith("), so I answered by my own rules.")
@@ -404,7 +419,7 @@ def test_nothing_of_it_is_imported_unasked() -> None:
 
 def test_two_conversations_ask_at_once(opened: Open, server: OpenAIServer) -> None:
     imprint = opened()
-    server.enqueue(*[says("word " * 6 + "end", pause=0.05)] * 2)
+    server.enqueue(*[says("word " * 6 + "end", pause=0.15)] * 2)
     replies: list[str] = []
     threads = [
         threading.Thread(target=lambda: replies.append(imprint.conversation().send("go").text))
@@ -416,4 +431,4 @@ def test_two_conversations_ask_at_once(opened: Open, server: OpenAIServer) -> No
     for thread in threads:
         thread.join()
     assert replies == ["word " * 6 + "end"] * 2
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 1.9
