@@ -6,14 +6,13 @@ mean of the vocabulary's names, over their standard deviation. Of a text that ha
 with n pictures the largest z exceeds the ``threshold`` with probability ``FALSE_FINDS`` if z is
 normal (Šidák, JASA 62, 1967); what does not exceed it is not said to fit.
 
-Measured with the pocket embedder, on drawings of a style it was not trained on: of things in its
-vocabulary, with 6 pictures taught, the right one is found for 76 % of their names, a wrong one for
-0.3 %, and 7 % of names of things that were not taught find something; with 20 pictures 55, 2 and
-8 %; with 60 36, 4 and 11 %. Of symbols and people, which it never learned, 8 % are found: it
-says nothing fits. "a red circle" among drawn shapes of four kinds and eight colours: the right one
-is nearest for 83 % and found for 75 %, but where none is there, something else red or round is for
-72 %.
-"something red": 33 % found, 18 % wrongly.
+Measured with the pocket embedder (``python -m tests.bench.memory DATA``), on drawings of a style
+that it was not trained on, with their names: of 6 pictures taught the right one is found for 75 %,
+a wrong one for 0.6 %, and 10 % of the names of things that were not taught find something; of 20
+57, 3 and 11 %; of 60 36, 3 and 11 %. Of symbols and people, which it never learned, 4 % are found,
+and it says of most that nothing fits. Of drawn shapes, 6 taught, "a red circle" is found for 74 %,
+"red and round" for 37 %, "something red" for 33 %; where there is none, something else that is red
+or round is said to fit for 72, 28 and 18 %.
 """
 
 from collections.abc import Sequence
