@@ -6,8 +6,9 @@ their first principal direction (Boley, Data Mining and Knowledge Discovery 2, 1
 the two that are farthest apart. No chance is involved, and no order.
 
 Measured with the pocket embedder (``python -m tests.bench.memory DATA``): labels of two things with
-three pictures each, one in each style of drawing, are split without a mistake in 93 % of cases (80 %
-of things it never learned); two garments with eight each in 69 %, with 95 % of the pictures in place.
+three pictures each, one in each style of drawing, are split without a mistake in 93 % of cases, in
+80 % where it never learned the things; two garments with eight each in 69 %, with 95 % of the
+pictures in place.
 """
 
 from collections.abc import Sequence

@@ -168,8 +168,8 @@ def _lines(data: Path) -> Iterator[str]:
         keep = np.random.default_rng(0).choice(len(drawings.classes), 120, replace=False)
         rows = np.flatnonzero(np.isin(drawings.labels, keep))
         for each in (2, 3):
-            photos = [drawings.photos[i] for i in rows]
-            yield f"{name}, {each} + {each}: {splitting(sight, photos, drawings.labels[rows], each)}"
+            photos, things = [drawings.photos[i] for i in rows], drawings.labels[rows]
+            yield f"{name}, {each} + {each}: {splitting(sight, photos, things, each)}"
     with np.load(data / "fashion_mnist" / "fashion_mnist.npz") as arrays:
         test = [arrays[k][:400] for k in arrays.files if "test" in k]
     images, labels = sorted(test, key=lambda a: -a.ndim)
