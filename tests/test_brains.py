@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage
 from PIL import Image
 from typer.testing import CliRunner
@@ -358,6 +359,20 @@ def test_an_empty_answer_after_results_is_the_results(home: Path, fakes: Models)
 def test_a_spec_that_is_none_names_those_that_are(home: Path, fakes: Models, spec: str) -> None:
     with pytest.raises(SettingsError, match=r"no brain called.*router.*openai:MODEL.*local:MODEL"):
         open_assistant(home=home, models=fakes, brain=spec)
+
+
+def test_a_chat_model_is_shown_pictures_if_it_says_that_it_sees(home: Path, fakes: Models) -> None:
+    for profile, kind in (({"image_inputs": True}, list), ({}, str)):
+        brain = ScriptedBrain(profile=profile)
+        brain.enqueue(AIMessage("Well."))
+        with open_assistant(home=home, models=fakes, brain=brain) as imprint:
+            imprint.conversation().send("look", [drawing()])
+        assert isinstance(brain._seen[0][-1].content, kind)
+
+
+def test_a_chat_model_without_tools_is_refused(home: Path, fakes: Models) -> None:
+    with pytest.raises(SettingsError, match="FakeListChatModel calls no tools"):
+        open_assistant(home=home, models=fakes, brain=FakeListChatModel(responses=["hi"]))
 
 
 def test_openai_itself_wants_a_key(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
