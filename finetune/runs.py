@@ -94,11 +94,13 @@ class Run:
         try:
             self._lock.acquire(timeout=1)
         except Timeout as exc:
-            raise TrainingFailed(
-                f"Run {self.name} is running (process {self.metadata.get('pid')}): wait for it, "
-                "or stop it first."
-            ) from exc
+            raise self._busy() from exc
         self.update(status="running", pid=os.getpid(), begun=_now(), error=None)
+
+    def check_free(self) -> None:
+        """Raises :class:`TrainingFailed` while a process runs it."""
+        if self.status == "running":
+            raise self._busy()
 
     def end(self, status: str, error: str | None = None) -> None:
         """Note how it ended."""
@@ -106,6 +108,12 @@ class Run:
             self.update(status=status, ended=_now(), error=error)
         finally:
             self._lock.release()
+
+    def _busy(self) -> TrainingFailed:
+        return TrainingFailed(
+            f"Run {self.name} is running (process {self.metadata.get('pid')}): wait for it, or "
+            "stop it first."
+        )
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -167,8 +175,7 @@ def list_runs(folder: Path) -> list[Run]:
 
 def delete_run(run: Run) -> None:
     """Remove a run's folder. Raises :class:`TrainingFailed` while it runs."""
-    if run.status == "running":
-        raise TrainingFailed(f"Run {run.name} is running: stop it first, then delete it.")
+    run.check_free()
     shutil.rmtree(run.folder)
 
 

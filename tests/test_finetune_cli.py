@@ -279,7 +279,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_on_the_shelf(
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(limit), "few-shot", source, *MODEL, *TINY, "--epochs", "9",
          "--set", "training.save_steps=5", "--name", "f", "--publish", "--home", tmp_path],
-        capture_output=True, text=True, cwd=ROOT, timeout=120,
+        capture_output=True, text=True, cwd=ROOT, timeout=600,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
@@ -287,6 +287,19 @@ def test_a_full_disk_is_one_sentence_and_nothing_on_the_shelf(
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "adapters").exists()
     assert not list(run_folder(tmp_path, "f").glob("final_model"))
+
+
+def test_training_fetches_no_kernel_from_the_hub(source: Path, tmp_path: Path) -> None:
+    """bitsandbytes would, at import, where the package ``kernels`` is installed."""
+    (tmp_path / "kernels.py").write_text("open(__file__ + '.ran', 'w'); get_kernel = None")
+    done = subprocess.run(
+        [sys.executable, "-m", "finetune", "few-shot", source, *MODEL, "--max-steps", "1", *TINY,
+         "--set", "data.shots=7", "--home", tmp_path],
+        capture_output=True, text=True, cwd=ROOT, timeout=600,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "kernel" not in done.stderr and not (tmp_path / "kernels.py.ran").exists()
 
 
 def test_help_is_complete_and_quick() -> None:

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 __all__ = ["main", "write_fashion", "write_letters"]
 
 ALPHABET = "Greek"
+NAMES = ("zorb", "blick", "dax", "wug", "fep", "toma", "kiki", "bouba", "gazzer", "mip")
 
 
 def write_fashion(data: Path, out: Path, *, train: int, test: int) -> dict[str, int]:
@@ -39,13 +40,16 @@ def write_fashion(data: Path, out: Path, *, train: int, test: int) -> dict[str, 
 
 
 def write_letters(data: Path, out: Path, *, shots: int, classes: int) -> dict[str, int]:
-    """The same for the first characters of an alphabet; the first drawings of each train."""
+    """The same for the first characters of an alphabet, under names that mean nothing to a model.
+
+    The first drawings of each train.
+    """
     root = data / "omniglot" / "images_background_small1" / ALPHABET
     written = {"train": 0, "test": 0}
-    for number, folder in enumerate(sorted(root.iterdir())[:classes], 1):
+    for name, folder in zip(NAMES[:classes], sorted(root.iterdir()), strict=False):
         for place, path in enumerate(sorted(folder.glob("*.png"))):
             part = "train" if place < shots else "test"
-            target = out / part / f"letter_{number}" / path.name
+            target = out / part / name / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             ImageOps.expand(Image.open(path).convert("L"), 4, 255).save(target)
             written[part] += 1
