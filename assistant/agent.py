@@ -122,7 +122,7 @@ def respond(
     yield Reply(
         "\n".join(x for x in (notice, text, *asked) if x),
         tuple(work.steps),
-        ("yes", "no") if asked else options_for(artifacts),
+        ("yes", "no") if asked else options_for(artifacts) or work.options,
     )
 
 
@@ -135,6 +135,8 @@ class _Work:
     router: BaseChatModel
     steps: list[Step] = field(default_factory=list)
     bad_calls: int = 0
+    options: tuple[str, ...] = ()
+    """What the router offers to send next, when it is not sure or asks."""
 
     def led_by(self, brain: Brain, max_calls: int) -> Generator[Event, None, str]:
         """The language model decides. Raises :class:`BrainFailed`."""
@@ -156,6 +158,7 @@ class _Work:
         def say(thread: Sequence[BaseMessage]) -> Said:
             said = planned.pop() if planned else self.router.invoke(list(thread))
             assert isinstance(said, AIMessage)
+            self.options = tuple(said.additional_kwargs.get("options", ()))
             yield from ()
             return said
 
@@ -221,8 +224,10 @@ class _Work:
         if granted is not None:
             step = yield from self._run(granted["name"], granted["args"])
         else:
-            asks = problem is None and not any(s.call.asked for s in self.steps)
-            note = str(problem or "Not done: the user's own words do not ask for it.")
+            done = problem is None and consent.spent(call)
+            asks = not (problem or done or any(s.call.asked for s in self.steps))
+            why = "once is enough" if done else "the user's own words do not ask for it"
+            note = str(problem or f"Not done: {why}.")
             if asks:
                 note += f" They are asked now: {question(name, args)}"
             step = Step(ToolCall(name, args or {}, False, 0.0, asks), note)

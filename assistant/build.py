@@ -243,6 +243,8 @@ class Imprint:
         self.models.warm_up()
         self.sight.warm_up()
         self.recall().recognizer()
+        if self._brain is not None:
+            self._brain.ready()
 
     def close(self) -> None:
         """Release memory; all that was acknowledged is on disk already."""

@@ -78,6 +78,7 @@ class Consent:
         read = router.invoke(list(messages))
         assert isinstance(read, AIMessage)
         self._wanted = [c for c in read.tool_calls if c["name"] not in LOOKING]
+        self._done: list[ToolCall] = []
 
     def to(self, call: ToolCall) -> ToolCall | None:
         """The call as it may be carried out; None when the user has to be asked first."""
@@ -86,8 +87,13 @@ class Consent:
         for wanted in self._wanted:
             if _same_deed(call, wanted):
                 self._wanted.remove(wanted)
+                self._done.append(wanted)
                 return ToolCall(name=wanted["name"], args=wanted["args"], id=call["id"])
         return None
+
+    def spent(self, call: ToolCall) -> bool:
+        """Whether the user asked for it, and it has been granted already."""
+        return any(_same_deed(call, done) for done in self._done)
 
 
 def question(name: str, args: dict[str, Any]) -> str:

@@ -127,7 +127,7 @@ class Conversation:
             photos_failed=bool(problems),
             focus=self._focus(),
         )
-        labels = [x.name for x in memory.state.labels.values()]
+        labels = list(memory.state.names)
         events = respond(
             self._brain,
             messages_for(self._transcript.turns, turn, labels),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,9 +19,8 @@ from finetune.gradients import check_gradients
 if TYPE_CHECKING:
     from finetune.training import Job
 
-__all__ = ["Follow", "Told"]
+__all__ = ["Follow"]
 
-Told = Callable[[dict[str, Any]], None]
 _CHECKED = 2  # the step whose gradients are looked at
 
 

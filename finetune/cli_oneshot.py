@@ -71,7 +71,7 @@ def classify(
     with worded(), _memory(home, workspace, embedder) as recall:
         seen = recall.recognise(open_photo(picture))
         ranked = [
-            {"label": c.label, "probability": round(c.probability, 4)} for c in seen.candidates
+            {"label": c.name, "probability": round(c.probability, 4)} for c in seen.candidates
         ]
         if as_json:
             show_json(

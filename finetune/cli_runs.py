@@ -89,6 +89,7 @@ def resume(name: o.RunName, home: o.Home = None, as_json: o.Json = False) -> Non
         from finetune.pipeline import make_learner
         from finetune.work import carry_out
 
+        run.check_free()
         learner = make_learner(run.settings, *run.data())
         with following(quiet=as_json) as follow:
             results = carry_out(run, learner, on_event=follow)

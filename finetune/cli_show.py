@@ -39,8 +39,10 @@ def worded() -> Iterator[None]:
         echo(str(problem))
         raise typer.Exit(2) from problem
     except ImprintError as problem:
+        from finetune.learner import Stopped
+
         echo(str(problem))
-        raise typer.Exit(130 if type(problem).__name__ == "Stopped" else 1) from problem
+        raise typer.Exit(130 if isinstance(problem, Stopped) else 1) from problem
 
 
 class Follower:

@@ -7,14 +7,17 @@ from, so that it holds every step once.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from finetune.files import write_text
 
-__all__ = ["EventLog"]
+__all__ = ["EventLog", "Told"]
+
+Told = Callable[[dict[str, Any]], None]
+"""Who is told of events as they happen."""
 
 
 class EventLog:

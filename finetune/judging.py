@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from finetune.data import Row, gather
+from finetune.events import Told
 from finetune.files import write_json, write_text
 from finetune.learner import Learner, Session
 from finetune.metrics import compare, measure
@@ -24,8 +25,6 @@ from tools.errors import DataError, PhotoError, SettingsError, TrainingFailed
 from tools.images import open_photo
 
 __all__ = ["judge", "predict_pictures", "words_of", "write_table"]
-
-Told = Callable[[dict[str, Any]], None]
 
 
 def judge(

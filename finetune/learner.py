@@ -6,20 +6,18 @@ Knows nothing of how: see :mod:`finetune.vlm_learner`, :mod:`finetune.linear` an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
 from finetune.data.table import Row
-from finetune.events import EventLog
+from finetune.events import EventLog, Told
 from finetune.predictions import Prediction
 from tools.errors import TrainingError
 
 __all__ = ["Learner", "Session", "Stopped"]
-
-Told = Callable[[dict[str, Any]], None]
 
 
 class Stopped(TrainingError):

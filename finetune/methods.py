@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from finetune.settings import Settings
 from finetune.vlm import Vlm
 from tools.errors import SettingsError, TrainingFailed
-from tools.models.quantizing import import_bitsandbytes
 
 __all__ = ["Adapted", "Share", "adapt"]
 
@@ -166,7 +165,6 @@ class Adapted:
 
 
 def _with_lora(vlm: Vlm, settings: Settings) -> Any:
-    import_bitsandbytes()  # PEFT imports it too, and would let it look for kernels on the Hub
     from peft import LoraConfig, get_peft_model
 
     lora = settings.lora

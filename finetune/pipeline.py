@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from finetune.data import Plan, Row, Table
@@ -19,12 +20,15 @@ from finetune.report import summarise, write_report
 from finetune.runs import Run
 from finetune.settings import Settings
 from tools.errors import ModelError
+from tools.models.quantizing import import_bitsandbytes
 
 __all__ = ["execute", "make_learner"]
 
 
 def make_learner(settings: Settings, table: Table, plan: Plan) -> Learner:
     """The learner of ``settings.method``; loads its model."""
+    if find_spec("bitsandbytes") is not None:
+        import_bitsandbytes()  # the Trainer imports it too, and lets it fetch kernels from the Hub
     if settings.method == "prototypes":
         from finetune.prototypes import PrototypeLearner
 

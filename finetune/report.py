@@ -161,7 +161,7 @@ def card(run: Run, results: dict[str, Any]) -> str:
             results["verdict"],
             "",
             f"`{results['method']}` on `{base}` (id {model['base_id']}, {model['precision']}).",
-            f"Weights that trained: {'; '.join(trained)}.",
+            f"Weights that trained: {'; '.join(trained) or 'none'}.",
             *([f"Asked: {model['question']}"] if model.get("question") else []),
             "",
             "## Measured",

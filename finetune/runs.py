@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from finetune.data import Fold, Plan, Report, Row, Table
 from finetune.events import EventLog
 from finetune.files import write_json, write_text
@@ -35,6 +37,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = EventLog(folder / "events.jsonl")
+        self._lock = FileLock(folder / ".lock")
 
     @property
     def name(self) -> str:
@@ -59,10 +62,15 @@ class Run:
 
     @property
     def status(self) -> str:
-        """running, stopped, failed, finished; interrupted when its process is gone."""
+        """created, running, stopped, failed, finished; interrupted when its process is gone."""
         status = str(self.metadata["status"])
-        alive = status != "running" or _alive(int(self.metadata["pid"]))
-        return status if alive else "interrupted"
+        if status != "running" or self._lock.is_locked:
+            return status
+        try:  # the system gives a dead process's lock back, whatever its number is used for now
+            with self._lock.acquire(timeout=0):
+                return "interrupted"
+        except Timeout:
+            return status
 
     def data(self) -> tuple[Table, Plan]:
         """The rows and which of them measure, as they were when it started."""
@@ -83,17 +91,29 @@ class Run:
 
     def begin(self) -> None:
         """Note that this process runs it. Raises :class:`TrainingFailed` if another one does."""
-        path = self.folder / "training_metadata.json"
-        if path.exists() and self.status == "running" and self.metadata["pid"] != os.getpid():
-            raise TrainingFailed(
-                f"Run {self.name} is running (process {self.metadata['pid']}): wait for it, or "
-                "stop it first."
-            )
+        try:
+            self._lock.acquire(timeout=1)
+        except Timeout as exc:
+            raise self._busy() from exc
         self.update(status="running", pid=os.getpid(), begun=_now(), error=None)
+
+    def check_free(self) -> None:
+        """Raises :class:`TrainingFailed` while a process runs it."""
+        if self.status == "running":
+            raise self._busy()
 
     def end(self, status: str, error: str | None = None) -> None:
         """Note how it ended."""
-        self.update(status=status, ended=_now(), error=error)
+        try:
+            self.update(status=status, ended=_now(), error=error)
+        finally:
+            self._lock.release()
+
+    def _busy(self) -> TrainingFailed:
+        return TrainingFailed(
+            f"Run {self.name} is running (process {self.metadata.get('pid')}): wait for it, or "
+            "stop it first."
+        )
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -155,8 +175,7 @@ def list_runs(folder: Path) -> list[Run]:
 
 def delete_run(run: Run) -> None:
     """Remove a run's folder. Raises :class:`TrainingFailed` while it runs."""
-    if run.status == "running":
-        raise TrainingFailed(f"Run {run.name} is running: stop it first, then delete it.")
+    run.check_free()
     shutil.rmtree(run.folder)
 
 
@@ -172,16 +191,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _now() -> str:

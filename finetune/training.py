@@ -20,8 +20,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from finetune.callbacks import Follow, Told
-from finetune.events import EventLog
+from finetune.callbacks import Follow
+from finetune.events import EventLog, Told
 from finetune.settings import TrainingSettings
 from tools.errors import TrainingFailed
 

@@ -17,6 +17,7 @@ from threading import Event, current_thread, main_thread
 from typing import Any
 
 from finetune.data import Plan, Table, gather, make_plan
+from finetune.events import Told
 from finetune.learner import Learner, Session, Stopped
 from finetune.pipeline import execute, make_learner
 from finetune.runs import Run, create_run
@@ -28,7 +29,6 @@ from tools.models.loading import quiet
 
 __all__ = ["carry_out", "failures", "look_at", "prepare_run", "signals"]
 
-Told = Callable[[dict[str, Any]], None]
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNWRITTEN = re.compile(
     r"no space left|file too large|failed writing|unexpected pos|os error 2[78]", re.I

@@ -16,7 +16,16 @@ from typer.testing import CliRunner
 
 from finetune.cli import app
 
-__all__ = ["TINY", "class_folders", "command", "picture", "process", "run_folder"]
+__all__ = [
+    "TINY",
+    "class_folders",
+    "command",
+    "events",
+    "picture",
+    "process",
+    "read",
+    "run_folder",
+]
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--lr", "0.01", "--batch", "4", "--set", "augmentation={}", "--set", "training.patience="]
@@ -71,6 +80,12 @@ def process(*arguments: object, home: Path) -> subprocess.Popen[str]:
 
 def run_folder(home: Path, name: str) -> Path:
     return home / "runs" / name
+
+
+def events(home: Path, name: str, kind: str = "step") -> list[dict[str, Any]]:
+    """The events of a kind in a run's log."""
+    lines = (run_folder(home, name) / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
 
 
 def read(path: Path) -> Any:

@@ -65,10 +65,12 @@ class OpenAIServer:
         self._server.server_close()
 
 
-def says(text: str, *, pause: float = 0.0) -> Answer:
-    """Words, streamed one by one."""
+def says(text: str, *, pause: float = 0.0, requests: int = 0) -> Answer:
+    """Words, streamed one by one, once so many ``requests`` have come."""
 
     def answer(handler: "_Handler") -> None:
+        while len(handler.owner.requests) < requests and not handler.owner.closing.wait(0.01):
+            pass
         handler.events([{"content": w} for w in _words(text)], "stop", pause=pause)
 
     return answer

@@ -15,7 +15,16 @@ from finetune.methods import adapt
 from finetune.prompts import Prompts
 from finetune.settings import Settings, load_settings, with_assignments
 from finetune.vlm import IGNORED, open_vlm
-from tests.finetune_data import TINY, class_folders, command, picture, process, read, run_folder
+from tests.finetune_data import (
+    TINY,
+    class_folders,
+    command,
+    events,
+    picture,
+    process,
+    read,
+    run_folder,
+)
 from tests.tiny_models import built
 from tools.errors import DataError, SettingsError, TrainingFailed
 from tools.images import open_photo
@@ -33,11 +42,6 @@ def row(folder: Path, kind: str = "disc", seed: int = 0, **fields: str) -> Row:
     path = folder / f"{kind}-{seed}.png"
     picture(kind, seed).save(path)
     return Row(open_photo(path).id, path, **(fields or {"label": kind}))
-
-
-def events(home: Path, name: str) -> list[dict[str, float]]:
-    lines = (run_folder(home, name) / "events.jsonl").read_text().splitlines()
-    return [e for e in map(json.loads, lines) if e["event"] == "step"]
 
 
 def losses(home: Path, name: str) -> list[float]:
@@ -150,6 +154,18 @@ def test_what_a_method_trains_moves_and_nothing_else(
         assert all(torch.equal(p, again[n]) for n, p in before.items() if n in again)
 
 
+def test_a_model_with_another_layout_trains_too(source: Path, tmp_path: Path) -> None:
+    """Idefics3, which SmolVLM is: other names of its towers, another end of turn, tiles."""
+    command(
+        "few-shot", source, "--model", built("idefics3"), "--name", "i", "--max-steps", 24, *TINY,
+        home=tmp_path,
+    )  # fmt: skip
+    shares = read(run_folder(tmp_path, "i") / "training_metadata.json")["model"]["trained"]
+    assert [s["part"] for s in shares if s["trained"]] == ["language model"]
+    falling = losses(tmp_path, "i")
+    assert falling[-1] < falling[0] / 3
+
+
 def test_a_pattern_that_reaches_the_vision_tower_is_refused() -> None:
     with pytest.raises(SettingsError, match="reaches the vision tower"):
         settings = tiny(lora__targets=r".*q_proj")
@@ -224,7 +240,7 @@ def test_batches_and_accumulation_are_interchangeable(source: Path, tmp_path: Pa
         assert torch.allclose(a, b, rtol=0.02, atol=2e-4)
 
 
-CURVE = ("--max-steps", 40, "--set", "training.save_steps=5", "--set", "lora.dropout=0.1")
+CURVE = ("--max-steps", 60, "--set", "training.save_steps=5", "--set", "lora.dropout=0.1")
 CHANGED = ("--set", "augmentation.crop=0.2", "--set", "augmentation.noise=0.05")
 
 
@@ -233,7 +249,7 @@ def test_killed_and_resumed_it_has_the_same_curve(source: Path, tmp_path: Path) 
     start = ("few-shot", source, "--model", built("llava"), *TINY, *CURVE, *CHANGED)
     killed = process(*start, "--name", "killed", home=tmp_path)
     log = run_folder(tmp_path, "killed") / "events.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not log.exists() or log.read_text().count('"step"') < 24:
         assert killed.poll() is None and time.monotonic() < deadline, killed.stderr
         time.sleep(0.005)
@@ -241,13 +257,13 @@ def test_killed_and_resumed_it_has_the_same_curve(source: Path, tmp_path: Path) 
     killed.communicate()
     assert "interrupted" in command("runs", "list", home=tmp_path)
     reached = len(losses(tmp_path, "killed"))
-    assert reached < 40
+    assert reached < 60
     whole = process(*start, "--name", "whole", home=tmp_path)
     resumed = process("runs", "resume", "killed", home=tmp_path)
     for one in (whole, resumed):
-        _, errors = one.communicate(timeout=90)
+        _, errors = one.communicate(timeout=600)
         assert one.returncode == 0, errors
-    assert len(losses(tmp_path, "killed")) == 40
+    assert len(losses(tmp_path, "killed")) == 60
     assert losses(tmp_path, "killed") == pytest.approx(losses(tmp_path, "whole"), rel=1e-4)
     outcomes = [read(run_folder(tmp_path, n) / "results.json") for n in ("killed", "whole")]
     assert (
@@ -262,12 +278,15 @@ def test_ctrl_c_saves_and_stops(source: Path, tmp_path: Path) -> None:
         home=tmp_path,
     )  # fmt: skip
     log = run_folder(tmp_path, "s") / "events.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not log.exists() or '"step"' not in log.read_text():
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+    for what in (("resume",), ("delete", "--yes")):
+        said = command("runs", what[0], "s", *what[1:], home=tmp_path, fails=1)
+        assert f"is running (process {run.pid})" in said
     run.send_signal(signal.SIGINT)
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=600)
     assert run.returncode == 130, errors
     assert "runs resume s" in errors and "Traceback" not in errors
     assert read(run_folder(tmp_path, "s") / "training_metadata.json")["status"] == "stopped"

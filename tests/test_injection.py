@@ -134,8 +134,9 @@ def test_what_the_user_asks_for_is_done_at_once_and_once(
     brain.enqueue(calling(name, **args), calling(name, **args), AIMessage("As you wish."))
     reply = chat.send(message)
     assert set(known(imprint)) == after
-    # The user said it once: a second time it is asked about.
-    assert [(c.ok, c.asked) for c in reply.tool_calls] == [(True, False), (False, True)]
+    # The user said it once, so it is neither done nor asked about again.
+    assert [(c.ok, c.asked) for c in reply.tool_calls] == [(True, False), (False, False)]
+    assert "once is enough" in brain._seen[-1][-1].text and reply.text == "As you wish."
 
 
 def test_what_a_brain_slips_into_a_wanted_change_is_left_out(

@@ -327,6 +327,29 @@ def test_undo_names_what_it_took_back_and_what_is_next(bench: Workbench) -> None
     assert said.endswith("I don't know zorb now. Nothing else is left to undo.")
 
 
+def test_recognition_is_to_the_last_digit_what_it_was(bench: Workbench) -> None:
+    for picture in (RED, NEAR, drawing("red", "box")):
+        bench.call("teach_label", picture, label="zorb")
+    bench.call("teach_label", BLUE, label="blick")
+    bench.call("reject_label", GREEN, label="zorb")
+    asked = bench.desk([drawing("red", jitter=1)]).look()[0]
+    before = bench.recall.recognise(asked)
+    changes: list[tuple[str, tuple[Any, ...], dict[str, str]]] = [
+        ("split_label", (), {"label": "zorb"}),
+        ("merge_labels", (), {"label": "blick", "into": "zorb"}),
+        ("forget_pictures", (NEAR,), {}),
+        ("correct_label", (RED,), {"label": "blick", "wrong": "zorb"}),
+        ("forget_label", (), {"label": "zorb"}),
+        ("forget_since", (), {"when": "session"}),
+        ("forget_everything", (), {}),
+    ]
+    for tool, pictures, args in changes:
+        bench.call(tool, *pictures, **args)
+        assert bench.recall.recognise(asked) != before
+        bench.call("undo")
+        assert bench.recall.recognise(asked) == before, tool
+
+
 def test_undo_calls_a_label_what_it_was_called_then(bench: Workbench) -> None:
     bench.call("teach_label", RED, label="zorb")
     bench.call("rename_label", label="zorb", new="mip")
@@ -370,6 +393,16 @@ def test_all_that_were_called_so_are_corrected(bench: Workbench) -> None:
     assert bench.counts == {"zorb": 1, "mip": 1, "blick": 2}
     negatives = bench.memory.state.of(bench.memory.label("zorb").id, positive=False)
     assert len(negatives) == 2
+
+
+def test_of_pictures_that_have_no_name_the_last_one_has_the_wrong_one(bench: Workbench) -> None:
+    """A word that nobody taught may have been said of any of them."""
+    said = bench.on(bench.desk((), (RED, BLUE)), "correct_label", label="blick", wrong="cat")
+    assert said.startswith("Fixed: this is a blick. I now have 1 picture of blick.")
+    assert change(bench).photo_ids == (open_photo(BLUE).id,)
+    bench.call("undo")
+    said = bench.on(bench.desk((), (RED, BLUE)), "correct_label", label="blick")
+    assert said.startswith("Fixed: these are a blick. I now have 2 pictures of blick.")
 
 
 def test_of_named_photos_each_loses_its_own_wrong_name(bench: Workbench) -> None:

@@ -155,9 +155,9 @@ def test_an_answer_needs_words(bench: Workbench, bad: str) -> None:
 def test_why_an_answer_was_given(bench: Workbench) -> None:
     bench.call("teach_answer", RED, question="which size", answer="M8")
     for picture, reason in (
-        (RED, "You told me “M8” to “which size” for this picture. I did not look at the picture"),
-        (COPY, "You told me “M8” to “which size” for a picture like this (1.00). I did"),
-        (ALIKE, f"I looked at the picture and asked myself “{SIZE}”. You told me “M8” to"),
+        (RED, "You answered “M8” to “which size” for this picture. I did not look at the picture"),
+        (COPY, "You answered “M8” to “which size” for a picture like this (1.00). I did"),
+        (ALIKE, f"I looked at the picture and asked myself “{SIZE}”. You answered “M8” to"),
         (OTHER, f"I looked at the picture and asked myself “{SIZE}”. Nothing you told me had a"),
     ):
         bench.call("answer_question", picture, question=SIZE)

@@ -7,8 +7,9 @@ from assistant.router import Router
 from assistant.router.actions import Context
 from assistant.router.brain import _context
 from assistant.router.deciding import decide
+from assistant.router.handlers import HANDLERS
+from assistant.router.language import LANGUAGES, language
 from assistant.router.names import is_name, name_in, singular
-from assistant.router.reading import _table
 from tools.artifacts import Candidate, Change, Recognition
 from tools.registry import TOOLS
 
@@ -354,6 +355,7 @@ def test_what_two_results_ask_is_asked_once() -> None:
     )
 
 
-def test_a_name_of_the_table_is_no_keyword_of_yaml() -> None:
-    for table in ("phrases.yaml", "replies.yaml"):
-        assert all(isinstance(intent, str) for intent, _ in _table(table))
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_line_of_the_tables_is_well_formed_and_has_a_handler(code: str) -> None:
+    intents = {intent for intent, _ in language(code).examples()}
+    assert intents and intents <= set(HANDLERS)

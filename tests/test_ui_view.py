@@ -229,6 +229,14 @@ def test_a_failed_step_says_so() -> None:
     assert "No weights here." in texts(messages[1])[0]
 
 
+def test_a_step_that_waits_for_the_user_says_so() -> None:
+    step = Step(ToolCall("forget_label", {"label": "zorb"}, False, 0.0, asked=True), "Not done.")
+    turn = Turn("what is it?", (), "Shall I?", (step,), options=("yes", "no"))
+    messages = chat_view([turn], ALBUM, picture).messages
+    assert messages[1].metadata["title"] == "Forgetting “zorb”: you are asked first"
+    assert [o["value"] for o in messages[-1].options] == ["yes", "no"]
+
+
 def test_a_problem_of_no_turn_stands_at_the_end() -> None:
     view = chat_view([turn()], ALBUM, picture, problem="The disk is full.")
     assert texts(view.messages[-1]) == ["The disk is full."]

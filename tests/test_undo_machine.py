@@ -12,8 +12,8 @@ from tests.fakes import FakeEmbedder, drawing
 from tools.config import load_config
 from tools.errors import ToolError
 from tools.images import open_photo
-from tools.memory import MemoryHome, fold, name_key
-from tools.memory.state import CHANGES, State
+from tools.memory import Event, MemoryHome, State, fold, name_key
+from tools.memory.state import CHANGES, StateBuilder
 
 _PHOTOS = [open_photo(drawing(c, s)) for c in ("red", "blue") for s in ("disc", "box", "cross")]
 _EMBEDDER = FakeEmbedder()
@@ -28,6 +28,7 @@ class UndoMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="undo-machine-"))
         self.states: list[State] = []
+        self.changes: list[Event] = []  # one fewer than states: what led from each to the next
         self._open()
         self.states.append(self.memory.state)
 
@@ -46,6 +47,7 @@ class UndoMachine(RuleBasedStateMachine):
         if len(self.memory.events) > before:
             assert self.memory.events[-1].kind in CHANGES
             self.states.append(self.memory.state)
+            self.changes.append(self.memory.events[-1])
         else:
             assert self.memory.state == self.states[-1]
 
@@ -129,6 +131,7 @@ class UndoMachine(RuleBasedStateMachine):
     def undo(self) -> None:
         self.memory.undo()
         self.states.pop()
+        self.changes.pop()
         assert self.memory.state == self.states[-1]
 
     @rule()
@@ -151,6 +154,16 @@ class UndoMachine(RuleBasedStateMachine):
     @invariant()
     def the_state_is_that_of_the_journal(self) -> None:
         assert self.memory.state == self.states[-1] == fold(self.memory.events)
+
+    @invariant()
+    def it_is_that_of_the_changes_left(self) -> None:
+        """Nothing is left of what was undone, nor of what was taken back at once."""
+        back = {s for e in self.changes if e.kind == "reverted" for s in e.data["seqs"]}
+        builder = StateBuilder()
+        for event in self.changes:
+            if event.seq not in back and event.kind != "reverted":
+                builder.apply(event)
+        assert self.memory.state == builder.state()
 
     @invariant()
     def it_makes_sense(self) -> None:

@@ -4,6 +4,11 @@ Knows nothing of labels: numpy and scipy only. The pictures are compared in the 
 recognition (:mod:`tools.likelihood`), and parted by 2-means from the better of two starts: along
 their first principal direction (Boley, Data Mining and Knowledge Discovery 2, 1998), and around
 the two that are farthest apart. No chance is involved, and no order.
+
+Measured with the pocket embedder (``python -m tests.bench.memory DATA``): labels of two things with
+three pictures each, one in each style of drawing, are split without a mistake in 93 % of cases, in
+80 % where it never learned the things; two garments with eight each in 69 %, with 95 % of the
+pictures in place.
 """
 
 from collections.abc import Sequence

@@ -45,10 +45,9 @@ def likeness(a: str, b: str, ignored: Collection[str] = ()) -> float:
 
 
 def content_words(text: str, ignored: Collection[str] = ()) -> list[str]:
-    """The words that say something, in order, each once; never empty because all were ignored."""
-    small = {w for name in ignored for word in _words(name) for w in (word, word + "s")}
-    words = [w for w in _words(text) if w not in _SMALL]
-    return [w for w in words if w not in small]
+    """The words that say something, in order, each once; ``ignored`` are names that do not."""
+    names = {w for name in ignored for word in _words(name) for w in (word, word + "s")}
+    return [w for w in _words(text) if w not in _SMALL and w not in names]
 
 
 def _word_likeness(a: str, b: str) -> float:

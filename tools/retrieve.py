@@ -141,12 +141,12 @@ def _grounds(answer: Answer) -> str:
     pairs = list(dict.fromkeys((*answer.told, *answer.examples)))
     told = join([_pair(x, answer.photo_id) for x in pairs])
     if answer.source == "told":
-        return f"You told me {told}. I did not look at the picture for it."
+        return f"You answered {told}. I did not look at the picture for it."
     looked = f"I looked at the picture and asked myself “{answer.question}”."
     if answer.examples:
-        return f"{looked} Beside it I had what you told me: {told}."
+        return f"{looked} Beside it I had your answers: {told}."
     if told:
-        return f"{looked} You told me {told}; the two pictures are alike, and not the same."
+        return f"{looked} You answered {told}; the two pictures are alike, and not the same."
     return f"{looked} Nothing you told me had a part in it."
 
 

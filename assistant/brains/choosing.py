@@ -47,7 +47,13 @@ def choose_brain(
     """
     if not isinstance(spec, str):
         sees = bool((spec.profile or {}).get("image_inputs"))
-        return Brain(spec.bind_tools(tools), sees, settings.brain_timeout)
+        try:
+            return Brain(spec.bind_tools(tools), sees, settings.brain_timeout)
+        except NotImplementedError as exc:
+            raise SettingsError(
+                f"{type(spec).__name__} calls no tools, so it can't be the brain: pass a "
+                "langchain-core chat model that does."
+            ) from exc
     if spec == "router":
         return None
     found = _SPEC.fullmatch(spec)

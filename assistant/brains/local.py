@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from threading import Event, Lock
 from typing import Any, Self
 
@@ -160,16 +161,29 @@ def _plain(message: BaseMessage) -> dict[str, Any]:
         case SystemMessage():
             return {"role": "system", "content": message.text}
         case ToolMessage():
-            return {"role": "tool", "name": message.name or "", "content": message.text}
+            answered = _id(message.tool_call_id)
+            name = message.name or ""
+            return {"role": "tool", "name": name, "content": message.text, "tool_call_id": answered}
         case AIMessage(tool_calls=[_, *_] as calls):
-            made = [{"name": c["name"], "arguments": c["args"]} for c in calls]
-            asked = [{"type": "function", "function": call} for call in made]
+            asked = [
+                {
+                    "type": "function",
+                    "id": _id(c["id"]),
+                    "function": {"name": c["name"], "arguments": c["args"]},
+                }
+                for c in calls
+            ]
             return {"role": "assistant", "content": message.text, "tool_calls": asked}
         case HumanMessage(content=list(parts)):
             return {"role": "user", "content": [_part(p) for p in parts]}
         case HumanMessage():
             return {"role": "user", "content": message.text}
     return {"role": "assistant", "content": message.text}
+
+
+def _id(call_id: str | None) -> str:
+    """An id as Mistral's templates insist on: nine letters and digits."""
+    return sha256(str(call_id).encode()).hexdigest()[:9]
 
 
 def _part(part: Any) -> dict[str, Any]:

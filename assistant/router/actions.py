@@ -26,6 +26,12 @@ class Context:
     """Of several photos asked about at once, those whose name is still asked for."""
     doubt: Change | None = None
     """What was taught when the last reply asked whether it is the same thing or a new one."""
+    changed: Change | None = None
+    """The last change of memory, when the last reply told it."""
+    wiping: bool = False
+    """The last reply asked whether really to forget everything."""
+    language: str = "en"
+    """The language of what was said before."""
 
 
 @dataclass(frozen=True)
@@ -35,3 +41,6 @@ class Action:
     tool: str = ""
     args: dict[str, Any] | None = None
     text: str = ""
+    options: tuple[str, ...] = ()
+    """Messages that the user may send next with one click."""
+    language: str = "en"

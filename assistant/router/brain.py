@@ -4,7 +4,9 @@ Knows nothing of how sentences are understood (:mod:`assistant.router.deciding`)
 offline, well under a millisecond; it words results by joining what the tools said.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -25,12 +27,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
-from assistant.router.replies import SAME_OR_NEW
+from assistant.router.language import LANGUAGES, language, spoken
 from tools.artifacts import Change, Recognition
 
 __all__ = ["Router"]
-
-_ASKING = ("What is it?", "which one is it?")
 
 
 class Router(BaseChatModel):
@@ -71,21 +71,29 @@ def _answer(messages: Sequence[BaseMessage], bound: set[str]) -> AIMessage:
         return AIMessage(_joined([str(m.content) for m in results if m.content]))
     human = messages[last]
     text = human.additional_kwargs.get("text", human.text)
-    actions = decide(text, _context(messages, last))
-    missing = [a for a in actions if a.tool and a.tool not in bound]
-    if missing:
-        return AIMessage(f"I can't do that here: {missing[0].tool} is switched off.")
+    context = _context(messages, last)
+    actions = [
+        a if not a.tool or a.tool in bound else _lacking(a, context) for a in decide(text, context)
+    ]
     calls = [
         ToolCall(name=a.tool, args=a.args or {}, id=f"call-{last}-{i}", type="tool_call")
         for i, a in enumerate(actions)
         if a.tool
     ]
-    return AIMessage(_said(actions), tool_calls=calls)
+    options = [o for a in actions for o in a.options]
+    return AIMessage(_said(actions), tool_calls=calls, additional_kwargs={"options": options})
+
+
+def _lacking(action: Action, context: Context) -> Action:
+    """What to say in place of a call of a tool that is not there."""
+    example = context.labels[-1] if context.labels else "zorb"
+    told = language(action.language).not_here(action.tool, label=example)
+    return Action(text=told or f"I can't do that here: {action.tool} is switched off.")
 
 
 def _joined(sentences: Sequence[str]) -> str:
     """The sentences below each other; what they all ask at their end is asked once."""
-    question = _ASKING[0]
+    question = "What is it?"
     once = [
         s.removesuffix(question).rstrip() if following.endswith(question) else s
         for s, following in pairwise(sentences)
@@ -104,7 +112,9 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
     recognised: Recognition | None = None
     open_photos: tuple[int, ...] = ()
     doubt: Change | None = None
-    asked = fresh = False
+    changed: Change | None = None
+    asked = fresh = wiping = False
+    tongue = "en"
     turn: list[int] = []
     calls: dict[str | None, list[int]] = {}
     for message in messages[:last]:
@@ -115,7 +125,8 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
             photos = max([photos, *turn])
             recognised = None if turn else recognised
             asked = fresh = False
-            open_photos = ()
+            open_photos, changed = (), None
+            tongue = spoken(str(message.additional_kwargs.get("text", message.text)), tongue)
         elif isinstance(message, ToolMessage):
             seen = [a for a in message.artifact or [] if isinstance(a, Recognition)]
             unsure = [a for a in seen if a.decision != "known"]
@@ -126,14 +137,15 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
                 open_photos = _open(seen, numbers)
             for artifact in message.artifact or []:
                 if isinstance(artifact, Change) and artifact.action != "known":
-                    recognised, asked = None, False
+                    recognised, asked, changed = None, False, artifact
                     doubt, fresh = (artifact, True) if artifact.same_as else (None, False)
         elif isinstance(message, AIMessage) and message.tool_calls:
             calls = {c["id"]: c["args"].get("photos") or [] for c in message.tool_calls}
         elif isinstance(message, AIMessage):
             text = str(message.text).rstrip()
-            asked = asked or text.endswith(_ASKING)
-            doubt = doubt if fresh or text.endswith(SAME_OR_NEW) else None
+            asked = asked or text.endswith((*_endings("what_is_it"), *_endings("one_label")))
+            doubt = doubt if fresh or text.endswith(_endings("same_or_new")) else None
+            wiping = text.endswith(_endings("wipe_ask"))
     turn_photos = tuple(messages[last].additional_kwargs.get("photos", []))
     return Context(
         tuple(labels),
@@ -143,7 +155,17 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
         recognised,
         open_photos,
         doubt,
+        changed,
+        wiping,
+        tongue,
     )
+
+
+@cache
+def _endings(key: str) -> tuple[str, ...]:
+    """How something ends that the assistant says, in every language: its last sentence."""
+    said = [language(c).said(key, label="", other="", names="", rivals="") for c in LANGUAGES]
+    return tuple({re.split(r"[.。:：]\s*", text)[-1] for text in said})
 
 
 def _open(seen: Sequence[Recognition], numbers: Sequence[int]) -> tuple[int, ...]:

@@ -1,16 +1,20 @@
-"""From the clauses of a message, and what was said before, to tool calls or words.
+"""From a message and what was said before to tool calls or words.
 
 Knows nothing of langchain: takes text and a :class:`Context`, returns :class:`Action` objects.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from assistant.router.actions import Action, Context
-from assistant.router.handlers import ABILITIES, HANDLERS, TAKE_PHOTOS, teach_action
-from assistant.router.names import find_known, name_in
-from assistant.router.reading import Clause, is_question, match, split
-from assistant.router.replies import reply_to_question
+from assistant.router.answers import reply_to_question
+from assistant.router.changing import teach_action
+from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
+from assistant.router.language import LONGEST, Language, language, spoken
+from assistant.router.names import mentioned, name_in
+from assistant.router.reading import Clause, clauses, halves
+from assistant.router.similar import alike
 from tools.wording import article, join
 
 __all__ = ["decide"]
@@ -23,47 +27,119 @@ _DEICTIC = re.compile(
 )
 _MANY = re.compile(r"\b(?:these|those|they|them|both|all)\b", re.I)
 _ORDERS = re.compile(r"(?:count|read|point|locate|answer)\b", re.I)
+_ABOUT_PARTS = re.compile(
+    r"(?:how (?:many|big|old|tall|much|long)|what colou?r|which colou?r|where|colou?r)\b|"
+    r".*\b(?:doing|wearing|holding|have|has|got|made of)\b",
+    re.I,
+)
 
 
 def decide(message: str, context: Context) -> list[Action]:
     """What to do about a message: at least one action."""
-    answered = reply_to_question(message, context)
-    if answered is not None:
-        return _deeds_first([_with_open(a, message, context) for a in answered])
-    clauses = split(message, photo_count=context.photo_count, turn_photos=context.turn_photos)
-    if not clauses:
-        return [_photo_alone(context)] if context.turn_photos else [Action(text=ABILITIES)]
-    clauses = _joined(clauses)
+    message = message.replace("’", "'").replace("‘", "'").replace("`", "'")
+    code = spoken(message, context.language)
+    tongues = [language(c) for c in dict.fromkeys((code, context.language, "en"))]
+    for tongue in tongues:
+        answered = reply_to_question(message, context, tongue)
+        if answered is None:
+            answered = _whole(message, context, tongue)
+        if answered is not None:
+            return _finished(answered, message, context, tongue)
     actions: list[Action] = []
-    for clause in clauses:
-        actions += _decide_clause(clause, context, bool(actions))
-    actions = _merged(actions)
-    if context.turn_photos and actions and not any(a.tool for a in actions):
-        # "Hello!" with a picture: the greeting is no reason not to look.
-        return [_photo_alone(context)]
-    return _deeds_first([_with_open(a, message, context) for a in actions])
+    for tongue in tongues:
+        found, understood = _taken_apart(message, context, tongue)
+        if understood or not actions:
+            actions = found
+        if understood:
+            return _finished(actions, message, context, tongue)
+    return _finished(actions, message, context, tongues[0])
 
 
-def _deeds_first(actions: list[Action]) -> list[Action]:
+def _finished(
+    actions: Sequence[Action], message: str, context: Context, tongue: Language
+) -> list[Action]:
     """Words beside deeds ("great, …") need no answer of their own, nor do words said twice."""
-    return [a for a in actions if a.tool] or actions[:1] or [Action(text=ABILITIES)]
+    actions = _merged(actions)
+    if context.turn_photos and actions and not any(a.tool or a.options for a in actions):
+        # "Hello!" with a picture: the greeting is no reason not to look.
+        actions = [_photo_alone(context)]
+    actions = [_with_open(a, message, context, tongue) for a in actions]
+    deeds = [a for a in actions if a.tool] or actions[:1]
+    deeds = deeds or [Action(text=tongue.said("abilities"))]
+    return [replace(a, language=tongue.code) for a in deeds]
 
 
-def _decide_clause(clause: Clause, context: Context, later: bool) -> list[Action]:
-    for reading in match(clause):
+def _whole(message: str, context: Context, tongue: Language) -> list[Action] | None:
+    for reading in tongue.readings(tongue.read(message.strip()), "whole"):
+        clause = Clause(tongue.read(message), False, tongue)
         action = HANDLERS[reading.intent](reading, clause, context)
-        if action is not None:
-            return [_with_photos(action, clause)]
-    return [_with_photos(a, clause) for a in _unmatched(clause, context, later)]
+        if isinstance(action, Action):
+            return [action]
+    return None
+
+
+def _taken_apart(message: str, context: Context, tongue: Language) -> tuple[list[Action], bool]:
+    """The actions of all clauses, and whether the table knew one of them."""
+    found = clauses(message, tongue, context.photo_count, context.turn_photos)
+    if not found:
+        return ([_photo_alone(context)] if context.turn_photos else []), False
+    actions: list[Action] = []
+    idle: list[Action] = []
+    understood = False
+    for clause in _joined(found):
+        known = _understood(clause, context)
+        understood = understood or known is not None
+        if known is None:
+            known = _unmatched(clause, context, bool(actions))
+            if not clause.question:
+                # A sentence that says nothing to us matters only when no other does.
+                idle += known
+                continue
+        actions += known
+    return actions or idle, understood
+
+
+def _understood(clause: Clause, context: Context) -> list[Action] | None:
+    """What the table makes of a clause, or of its parts."""
+    for first, second in halves(clause):
+        right, left = _understood(second, context), _read(first, context)
+        asks = second.question or _ORDERS.match(second.text) is not None
+        if right is None and left is not None and asks and _read(clause, context) is None:
+            right = _unmatched(second, context, True)
+        if right is not None:
+            if left is None and first.question:
+                left = _unmatched(first, context, False)
+            if left is None and first.photos:
+                right = [_with_photos(a, first) for a in right]
+            return [*(left or ()), *right]
+    return _read(clause, context)
+
+
+def _read(clause: Clause, context: Context) -> list[Action] | None:
+    """What the first line that fits and makes sense here says; then with typos corrected."""
+    for guess in (False, True):
+        sentence = clause.sentence
+        if guess:
+            if len(sentence.words) == 1 and (len(sentence.words[0]) < 6 or context.asked):
+                return None  # rather a name
+            sentence = clause.tongue.read(clause.text, guess=True)
+            if sentence.words == clause.sentence.words:
+                return None
+        for reading in clause.tongue.readings(sentence):
+            done = HANDLERS[reading.intent](reading, clause, context)
+            if done is not None:
+                found = [done] if isinstance(done, Action) else list(done)
+                return [_with_photos(a, clause) for a in found]
+    return None
 
 
 def _with_photos(action: Action, clause: Clause) -> Action:
     if clause.photos and action.tool in TAKE_PHOTOS:
-        return replace(action, args={**(action.args or {}), "photos": list(clause.photos)})
+        return replace(action, args={"photos": list(clause.photos), **(action.args or {})})
     return action
 
 
-def _with_open(action: Action, message: str, context: Context) -> Action:
+def _with_open(action: Action, message: str, context: Context, tongue: Language) -> Action:
     """Of several photos, the one whose name was asked for is the one that is named."""
     named = action.tool in ("teach_label", "correct_label", "reject_label")
     if not named or not context.open_photos or context.turn_photos or _MANY.search(message):
@@ -71,25 +147,25 @@ def _with_open(action: Action, message: str, context: Context) -> Action:
     args = action.args or {}
     if len(context.open_photos) > 1 and "photos" not in args:
         which = join([f"photo {n}" for n in context.open_photos], "or")
-        label = args.get("label", "zorb")
-        return Action(
-            text=f"Which one do you mean, {which}? Say “photo {context.open_photos[0]} is "
-            f"{article(label)}”, or “they are all {article(label)}”."
-        )
+        label = article(args.get("label", "zorb"))
+        first = str(context.open_photos[0])
+        return Action(text=tongue.said("which_photo", photos=which, first=first, label=label))
     return replace(action, args={"photos": list(context.open_photos), **args})
 
 
-def _joined(clauses: list[Clause]) -> list[Clause]:
+def _joined(found: list[Clause]) -> list[Clause]:
     """ "No." and what follows it belong together."""
-    if len(clauses) > 1 and re.fullmatch(r"no+|nope|wrong|sorry|actually", clauses[0].text, re.I):
-        second = clauses[1]
-        if not is_question(second):
-            text = f"{clauses[0].text}, {second.text}"
-            return [replace(second, text=text), *clauses[2:]]
-    return clauses
+    if len(found) > 1 and not found[1].question:
+        opener = found[0].tongue.block("openers")
+        sentence = found[0].sentence
+        if opener is not None and len(sentence.words) in opener.ends(sentence, 0):
+            text = f"{found[0].text}, {found[1].text}"
+            joined = replace(found[1], sentence=found[1].tongue.read(text))
+            return [joined, *found[2:]]
+    return found
 
 
-def _merged(actions: list[Action]) -> list[Action]:
+def _merged(actions: Sequence[Action]) -> list[Action]:
     """ "It's not a zorb. It's a blick." is one correction; a call said twice is one call."""
     merged: list[Action] = []
     for action in actions:
@@ -100,6 +176,9 @@ def _merged(actions: list[Action]) -> list[Action]:
             merged[-1] = Action("correct_label", args)
         elif action not in merged:
             merged.append(action)
+    if any(a.tool == "classify_image" and "labels" in (a.args or {}) for a in merged):
+        # "Zorb or blick, what do you think?" is one question.
+        merged = [a for a in merged if (a.tool, a.args) != ("classify_image", {})]
     return merged
 
 
@@ -108,35 +187,40 @@ def _photo_alone(context: Context) -> Action:
 
 
 def _unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
-    text, asks = clause.text, is_question(clause)
+    """A clause that no line of the table fits: a name, a question about the picture, or neither."""
+    text, tongue = clause.text, clause.tongue
     has_photo = bool(context.turn_photos or context.photo_count or clause.photos)
-    known = find_known(text, context.labels)
-    if asks and known:
-        return [Action("classify_image", {"labels": [known]})]
-    if asks or _ORDERS.match(text):
-        about = bool(
-            context.turn_photos
-            or clause.photos
-            or later
-            or _DEICTIC.search(text)
-            or any(re.search(rf"\b{re.escape(n)}", text, re.I) for n in context.labels)
-        )
-        if has_photo and about:
-            return [Action("answer_question", {"question": _as_question(text, asks)})]
-        if about and not has_photo:
-            return [Action(text="Send me the picture first, and ask again.")]
-        return [Action(text=f"I can't answer that: I only know pictures. {ABILITIES}")]
-    name = name_in(text, context.labels)
-    if name and len(text.split()) <= 4 and not later:
+    short = len(clause.sentence.words) <= LONGEST
+    known = mentioned(text, context.labels) if short else []
+    name = name_in(text, context.labels, typos=True, tongue=tongue) if short else None
+    ordered = _ORDERS.match(text) is not None
+    if name and not clause.question and not ordered and len(text.split()) <= 4 and not later:
         if context.turn_photos:
-            return [Action("teach_label", {"label": name})]
-        if context.asked or (known and context.recognised):
-            return [teach_action(name, context)]
-    if context.turn_photos:
-        return [] if later else [_photo_alone(context)]
-    return [] if later else [Action(text=f"I did not understand that. {ABILITIES}")]
+            return [_with_photos(Action("teach_label", {"label": name}), clause)]
+        if context.asked or (name in context.labels and context.recognised):
+            return [_with_photos(teach_action(name, context), clause)]
+    guessed = alike(clause, context)
+    if guessed is not None:
+        return [_with_photos(guessed, clause)]
+    if clause.question or ordered:
+        about = bool(
+            context.turn_photos or clause.photos or later or _DEICTIC.search(text) or known
+        )
+        if about and not has_photo:
+            return [Action(text=tongue.said("send_first"))]
+        if known and not ordered and not _ABOUT_PARTS.match(text):
+            return [_with_photos(Action("classify_image", {"labels": known[:1]}), clause)]
+        if about:
+            question = _as_question(text, clause.question)
+            return [_with_photos(Action("answer_question", {"question": question}), clause)]
+        return [Action(text=tongue.said("cant_answer"))]
+    if later:
+        return []
+    if context.turn_photos or clause.photos:
+        return [_with_photos(_photo_alone(context), clause)]
+    return [Action(text=tongue.said("not_understood"))]
 
 
 def _as_question(text: str, asks: bool) -> str:
     text = text[:1].lower() + text[1:]
-    return f"{text}?" if asks else text
+    return f"{text}?" if asks and not text.endswith("?") else text

@@ -1,107 +1,146 @@
-"""From what a user fills into a sentence to the name of a label: articles, quotes, plurals.
+"""From what a user fills into a sentence to the name of a label: articles, quotes, plurals, typos.
 
-Knows nothing of sentences or tools.
+Knows nothing of sentences or tools; which words are no names is data (``*.yaml``).
 """
 
 import re
 from collections.abc import Sequence
 
+from assistant.router.language import Language, language
+from assistant.router.spelling import near
 from tools.memory.labels import name_key
 
-__all__ = ["find_known", "is_name", "name_in", "names_in", "singular"]
+__all__ = ["find_known", "is_name", "mentioned", "name_in", "names_in", "singular"]
 
 _QUOTES = "\"'`“”‘’«»„*_"
-_ARTICLE = re.compile(r"(?:(?:an?|the|some|these|those|another|one of the|one of my)\s+)+", re.I)
 _CALLED = re.compile(r".*\b(?:called|named|known as)\s+(?P<name>.+)", re.I | re.S)
-_MY = re.compile(r"(?i:my|our) (?:\w+ ){1,2}(?P<name>[A-Z]\w*)")  # my dog Rex
+_MY = re.compile(r"(?i:my|our) (?:\w+ ){0,2}\w+,? (?P<name>[A-Z][\w'.-]*)")  # my dog Rex
 _QUOTED = re.compile(r".*?[\"“«„](?P<name>[^\"”»“]+)[\"”»“].*", re.S)
+# "this is hilarious", "it is raining": what ends like this and has no article is no name
+_NO_NOUN = re.compile(
+    r"[a-z]{2,}(?:able|ible|ful|less|ous|ing|ed|ive|ical|est|ish|ly|ier|iest)", re.S
+)
+_SINGULAR = tuple(
+    (re.compile(pattern, re.I), replacement)
+    for pattern, replacement in (
+        (r"ies$", "y"),
+        (r"(ch|sh|ss|x|z)es$", r"\1"),
+        (r"([^s'us])s$", r"\1"),
+    )
+)
 _MAX_WORDS = 6
 
-# "this is great": words and beginnings that are no name of a thing
-_NOT_A_NAME = re.compile(
-    r"(?:so|very|really|too|quite|pretty|just|not|n't|rather|only|more|less|how|what|why|where|"
-    r"when|who|whose|which|that|if|because|since|for|in|on|at|from|about|of|with|without|to|than|"
-    r"by|under|over|behind|near|beside|between|getting|going|being|becoming|still|already|never|"
-    r"always|mine|yours|ours|working|broken|done|enough|all|both|up|down|here|there|now|then|"
-    r"again|also|it|this|me|you|i|we|us|as|like|supposed|fun|funny|your turn|my turn|"
-    r"same|(?:my|your|the) (?:favou?rite|same|one|first|second|third|last|next|best|worst|end|"
-    r"point|problem|question|picture|photo|image|case|opposite|answer|way|"
-    r"reason))\b.*"
-    r"|(?:great|good|bad|nice|cool|awesome|fine|wrong|right|correct|incorrect|true|false|ok|"
-    r"okay|"
-    r"amazing|beautiful|ugly|cute|interesting|boring|wonderful|fantastic|terrible|horrible|easy|"
-    r"hard|difficult|strange|weird|odd|blurry|dark|bright|lovely|perfect|excellent|brilliant|"
-    r"impressive|clever|stupid|silly|sad|happy|better|worse|different|similar|identical|new|old|"
-    r"important|obvious|clear|unclear|possible|impossible|hello|hi|hey|thanks|yes|no|yep|nope|"
-    r"maybe|please|help|everything|nothing|something|anything|annoying|useless|useful|crazy|"
-    r"insane|adorable|gorgeous|super|neat|red|green|blue|yellow|black|white|big|small|large|tiny)"
-    r"(?:[ ,](?:to|for|of|that|work|job|stuff|but|and|isn't|don't|thanks?|enough)\b.*)?",
-    re.I | re.S,
-)
-# "this is a great picture": an article before one of these names nothing either
-_META = re.compile(
-    r"(?:.*\s)?(?:test|question|joke|mess|shame|problem|example|mistake|error|try|attempt|lie|"
-    r"game|day|idea|pictures?|photos?|images?|drawings?|answer|surprise|secret|bug|feature|demo|"
-    r"thing|things|lot|bit|pity|pleasure|start|one|ones|job|work|guess|it|them|name|label)",
-    re.I | re.S,
-)
 
+def name_in(
+    slot: str,
+    labels: Sequence[str],
+    *,
+    plural: bool = False,
+    typos: bool = False,
+    tongue: Language | None = None,
+) -> str | None:
+    """The name in what filled a ``{label}``, or None when it can't be one.
 
-def name_in(slot: str, labels: Sequence[str], *, plural: bool = False) -> str | None:
-    """The name in what filled a ``<label>``, or None when it can't be one.
-
-    A taught label is found whatever its case, article or number; ``plural`` ("these are zorbs")
-    makes a new name singular.
+    A taught label is found whatever its case, article or number (and, with ``typos``, if it is a
+    letter off); ``plural`` ("these are zorbs") makes a new name singular.
     """
-    text = slot.strip().rstrip(".!,;:?").strip()
+    tongue = tongue or language("en")
+    text = slot.strip().rstrip(".!,;:?。！，？").strip()
     quoted = _QUOTED.fullmatch(text)
     if quoted:
         text = quoted["name"]
     elif (called := _CALLED.fullmatch(text)) is not None:
         text = called["name"]
-    elif (mine := _MY.fullmatch(text)) is not None:
+    elif (mine := _MY.fullmatch(text)) is not None and find_known(text, labels) is None:
         text = mine["name"]
     text = text.strip(_QUOTES + " ").rstrip(".!,;:?")
-    article = _ARTICLE.match(f"{text} ")  # with a space, so that an article alone is no name
-    bare = text[article.end() :].strip(_QUOTES + " ") if article else text
-    known = find_known(bare, labels)
+    known = find_known(text, labels)
     if known is not None:
         return known
-    if not quoted and not is_name(bare):
+    bare = text if quoted else _without_article(text, tongue)
+    known = find_known(bare, labels, typos=typos)
+    if known is not None:
+        return known
+    if not quoted and (not is_name(bare, tongue) or (bare == text and _NO_NOUN.fullmatch(bare))):
         return None
-    return singular(bare) if plural else bare
+    return singular(bare) if plural and tongue.code == "en" else bare
 
 
-def names_in(slot: str, labels: Sequence[str]) -> list[str]:
+def names_in(slot: str, labels: Sequence[str], tongue: Language | None = None) -> list[str]:
     """The names in "a zorb, a blick or a gromp"."""
-    parts = re.split(r"\s*(?:,|;|/|\bor\b|\band\b|\bvs\.?\b)\s*", slot, flags=re.I)
-    names = [name_in(p, labels) or p.strip() for p in parts if p.strip()]
-    return list(dict.fromkeys(names))
+    joined = (tongue or language("en")).between
+    parts = re.split(rf"\s*(?:,|，|、|;|/|\b(?:{joined})\b|还是|和)\s*", slot, flags=re.I)
+    names = [name_in(p, labels, typos=True, tongue=tongue) or p.strip(" ?") for p in parts]
+    return list(dict.fromkeys(n for n in names if n))
 
 
-def find_known(text: str, labels: Sequence[str]) -> str | None:
-    """The taught label that ``text`` is, in any case, singular or plural."""
+def find_known(text: str, labels: Sequence[str], *, typos: bool = False) -> str | None:
+    """The taught label that ``text`` is, in any case, singular or plural, or a letter off."""
     keys = {name_key(x): x for x in labels}
     wanted = name_key(text)
-    for form in (wanted, singular(wanted), wanted + "s"):
+    owner = re.sub(r"['’]s?$", "", wanted)
+    for form in (wanted, singular(wanted), wanted + "s", owner):
         if form in keys:
             return keys[form]
+    if typos:
+        for form in (wanted, singular(wanted)):
+            close = [k for k in keys if _nearly(form, k)]
+            if len(close) == 1:
+                return keys[close[0]]
     return None
 
 
-def is_name(text: str) -> bool:
+def mentioned(text: str, labels: Sequence[str]) -> list[str]:
+    """The taught labels that stand anywhere in ``text``, in the order of the text."""
+    key = name_key(text)
+    found = []
+    for label in labels:
+        place = re.search(rf"(?<!\w){re.escape(name_key(label))}(?:e?s|'s|n)?(?!\w)", key)
+        if place is None and not label.isascii():
+            place = re.search(re.escape(name_key(label)), key)
+        if place is not None:
+            found.append((place.start(), label))
+    if not found:
+        for start, word in ((m.start(), m[0]) for m in re.finditer(r"[\w'-]+", key)):
+            close = find_known(word, labels, typos=True)
+            if close is not None:
+                found.append((start, close))
+    return list(dict.fromkeys(label for _, label in sorted(found)))
+
+
+def is_name(text: str, tongue: Language | None = None) -> bool:
     """Whether ``text`` (without article) can be what someone calls a thing."""
     if not text or (len(text.split()) > _MAX_WORDS and len(text) > 40):
         # Kept when it is one endless word: the tool words why it is no name.
         return len(text.split()) == 1
-    return not _NOT_A_NAME.fullmatch(text) and not _META.fullmatch(text)
+    tongue = tongue or language("en")
+    return not tongue.fits("not_names", text) and not (
+        tongue.code != "en" and language("en").fits("not_names", text)
+    )
 
 
 def singular(name: str) -> str:
     """English plural → singular of the last word, by its spelling alone."""
-    rules = ((r"ies$", "y"), (r"(ch|sh|ss|x|z)es$", r"\1"), (r"([^s'us])s$", r"\1"))
-    for pattern, replacement in rules:
-        changed, count = re.subn(pattern, replacement, name, flags=re.I)
+    for pattern, replacement in _SINGULAR:
+        changed, count = pattern.subn(replacement, name)
         if count and len(changed) > 1:
             return changed
     return name
+
+
+def _without_article(text: str, tongue: Language) -> str:
+    """Without "a", "the", "another"…; an article alone is no name."""
+    block = tongue.block("articles")
+    sentence = tongue.read(text)
+    start = 0
+    while block is not None and (end := max(block.ends(sentence, start), default=start)) > start:
+        start = end
+    if start >= len(sentence.words):
+        return "" if start else text
+    # What stands before the first word (a mark, a tag) is part of the name.
+    return text[sentence.spans[start - 1][1] :].strip(_QUOTES + " ,:") if start else text
+
+
+def _nearly(a: str, b: str) -> bool:
+    shortest = min(len(a), len(b))
+    return shortest > 3 and near(a, b, 2 if shortest > 7 else 1)

@@ -23,7 +23,7 @@ from tools.artifacts import (
     Recognition,
     Shown,
 )
-from tools.wording import count, percent
+from tools.wording import count, join, percent
 
 __all__ = ["Picture", "card", "known_panel", "photo_strip", "waiting"]
 
@@ -220,7 +220,8 @@ def _labels(labels: Sequence[LabelSummary], picture: Picture) -> str:
             _figure(picture(i, _SMALL), "", f"picture of {label.name}")
             for i in label.photo_ids[:_EVIDENCE]
         )
-        about = f"<p>{escape(label.description)}</p>" if label.description else ""
+        also = f"also called {join(label.aliases)}" if label.aliases else ""
+        about = "".join(f"<p>{escape(x)}</p>" for x in (also, label.description) if x)
         rows.append(
             f"<li><div><strong>{escape(label.name)}</strong> "
             f"<small>{escape(count(label.count, 'picture'))}</small></div>{about}{_row(shots)}</li>"

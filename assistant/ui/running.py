@@ -64,6 +64,7 @@ class Running:
                 progress.running, progress.tokens = event, ""
             case ToolFinished(step=step):
                 progress.steps, progress.running = [*progress.steps, step], None
+                progress.tokens = ""  # the step has them; what follows is the answer
             case Token(text=text):
                 progress.tokens += text
 

@@ -139,8 +139,10 @@ def _unfinished(progress: Progress) -> list[gr.ChatMessage]:
 
 def _step(step: Step) -> gr.ChatMessage:
     call = step.call
-    title = title_of(call.name, call.args, done=True)
-    if not call.ok:
+    title = title_of(call.name, call.args, done=not call.asked)
+    if call.asked:
+        title = f"{title}: you are asked first"
+    elif not call.ok:
         title = f"{title}: it did not work"
     args = ", ".join(f"{k}={v!r}" for k, v in call.args.items())
     lines = [f"{call.name}({args})"]

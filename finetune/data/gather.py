@@ -18,7 +18,7 @@ from tools.images import open_photo
 
 __all__ = ["gather"]
 
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 _SHOWN = 3
 _MEASURED_FIRST = ("test", "val", "train")
 
@@ -28,7 +28,7 @@ def gather(
     config: Config,
     *,
     measuring: bool = False,
-    on_progress: Told | None = None,
+    on_progress: Progress | None = None,
 ) -> Table:
     """The rows of ``settings.source``. Raises :class:`DataError` if they can't be trained on.
 
@@ -52,7 +52,7 @@ def gather(
     return table
 
 
-def _opened(found: list[Found], report: Report, on_progress: Told | None) -> list[Row]:
+def _opened(found: list[Found], report: Report, on_progress: Progress | None) -> list[Row]:
     rows = []
     ids: dict[object, str | None] = {}
     for number, one in enumerate(found, 1):

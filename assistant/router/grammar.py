@@ -1,0 +1,270 @@
+"""Sentence templates: parsed, matched with sentences, and spelt out as examples.
+
+    undo [that|it]                  a word, and something that may be missing
+    (show|find) [me] <all> {query}  one of several, a class of words, what the user fills in
+    colou?r {label} : {rest} *      a letter that may be missing, a colon that must be, any rest
+
+Knows nothing of languages, intents or tools. A part is matched at a place of a sentence once,
+however many templates have it, so hundreds of templates cost little and none can blow up.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache
+
+from assistant.router.spelling import Sentence, tokens_of
+
+__all__ = ["Fit", "Template", "parse"]
+
+_TOKEN = re.compile(r"[\[\]()|*]|<\w+>|\{\w+\}|[^\s\[\]()|*<>{}]+")
+_MARKS = {":": frozenset(":;=(–—-"), ",": frozenset(",:;=(–—-")}
+_MANY = 12  # examples of one template
+
+Fit = dict[str, tuple[int, int]]
+"""From which token to which each slot was filled."""
+
+
+class Template:
+    """A tree of words. ``kind`` is seq, alt, opt, word, slot, mark or rest."""
+
+    def __init__(self, kind: str, text: str = "", parts: tuple["Template", ...] = ()) -> None:
+        self.kind = kind
+        self.text = text
+        self.parts = parts
+
+    def match(self, sentence: Sentence) -> Fit | None:
+        """The slots, when the whole sentence fits: the first of them as short as they can be."""
+        if any(need.isdisjoint(sentence.vocabulary) for need in self.needs):
+            return None
+        return _walk((self, None), 0, sentence, {}, set())
+
+    def ends(self, sentence: Sentence, start: int) -> tuple[int, ...]:
+        """Where it can end when it starts at a token; slots in it are not told."""
+        words = sentence.words
+        if self.kind == "word":
+            fits = start < len(words) and words[start] in self._spelt
+            return (start + 1,) if fits else ()
+        if self.kind == "mark":
+            return (
+                (start,)
+                if start and not _MARKS[self.text].isdisjoint(sentence.marks[start - 1])
+                else ()
+            )
+        if self.kind in ("rest", "slot"):
+            return tuple(range(start + (self.kind == "slot"), len(words) + 1))
+        key = (id(self), start)
+        found = sentence.cache.get(key)
+        if found is None:
+            found = sentence.cache[key] = tuple(sorted(self._composed(sentence, start)))
+        return found
+
+    @cached_property
+    def first(self) -> frozenset[str] | None:
+        """The words it can begin with; None when that may be any."""
+        match self.kind:
+            case "word":
+                return self._spelt
+            case "slot" | "rest":
+                return None
+            case "alt":
+                return _union(p.first for p in self.parts)
+        found: list[frozenset[str] | None] = []
+        for part in self.parts:
+            found.append(part.first)
+            if not part.empty:
+                break
+        return _union(found)
+
+    @cached_property
+    def empty(self) -> bool:
+        """Whether it can fit no words at all."""
+        if self.kind in ("seq", "alt"):
+            return (all if self.kind == "seq" else any)(p.empty for p in self.parts)
+        return self.kind in ("opt", "mark", "rest")
+
+    @cached_property
+    def needs(self) -> tuple[frozenset[str], ...]:
+        """Sets of words: a sentence without a word of each can't fit."""
+        if self.kind == "seq":
+            return tuple(need for p in self.parts for need in p.needs)
+        return () if self.empty or self.first is None else (self.first,)
+
+    @cached_property
+    def has_slot(self) -> bool:
+        """Whether something is to be filled in."""
+        return self.kind == "slot" or any(p.has_slot for p in self.parts)
+
+    def words(self) -> Iterator[str]:
+        """Every word that stands in it."""
+        if self.kind == "word":
+            yield from self._spelt
+        for part in self.parts:
+            yield from part.words()
+
+    def samples(self) -> list[str]:
+        """Some of the texts that fit, with ``{label}`` where a slot is."""
+        if self.kind == "word":
+            return [_spellings(self.text)[0]]
+        if self.kind == "slot":
+            return [f"{{{self.text}}}"]
+        inner = [p.samples() for p in self.parts]
+        if self.kind == "alt":
+            return [s for several in inner for s in several][:_MANY]
+        if self.kind == "opt":
+            return ["", *inner[0]][:_MANY]
+        # Not every combination: the i-th of each part, so that each alternative is seen once.
+        inner = [s for s in inner if s]
+        length = max((len(s) for s in inner), default=0)
+        found = [" ".join(s[i % len(s)] for s in inner if s[i % len(s)]) for i in range(length)]
+        return list(dict.fromkeys(found))
+
+    @cached_property
+    def _spelt(self) -> frozenset[str]:
+        return frozenset(_spellings(self.text))
+
+    @cached_property
+    def _by_first(self) -> tuple[dict[str, list["Template"]], list["Template"]]:
+        """The options of an alternative by the word they begin with, and those of any."""
+        by_word: dict[str, list[Template]] = {}
+        others = []
+        for part in self.parts:
+            if part.first is None or part.empty:
+                others.append(part)
+            else:
+                for word in part.first:
+                    by_word.setdefault(word, []).append(part)
+        return by_word, others
+
+    def _composed(self, sentence: Sentence, start: int) -> set[int]:
+        if self.kind == "opt":
+            return {start, *self.parts[0].ends(sentence, start)}
+        if self.kind == "alt":
+            by_word, others = self._by_first
+            word = sentence.words[start] if start < len(sentence.words) else ""
+            return {e for p in (*by_word.get(word, ()), *others) for e in p.ends(sentence, start)}
+        places = {start}
+        for part in self.parts:
+            places = {e for p in places for e in part.ends(sentence, p)}
+            if not places:
+                break
+        return places
+
+
+_Rest = tuple[Template, "_Rest"] | None
+"""The templates still to be matched, as a chain."""
+
+
+def _walk(
+    rest: "_Rest", place: int, sentence: Sentence, slots: Fit, dead: set[tuple[int, int]]
+) -> Fit | None:
+    """The slots of a fit of the chain from a place to the end of the sentence."""
+    if rest is None:
+        return slots if place == len(sentence.words) else None
+    key = (id(rest), place)
+    if key in dead:
+        return None
+    head, tail = rest
+    found = None
+    if head.kind == "slot":
+        ends = head.ends(sentence, place) if tail else (len(sentence.words),)
+        # A question may have in it what stands before the answer: it is as long as it can be.
+        for end in reversed(ends) if head.text == "question" else ends:
+            if end <= place:
+                break
+            filled = {**slots, head.text: (place, end)}
+            if (found := _walk(tail, end, sentence, filled, dead)) is not None:
+                return found
+    elif not head.has_slot:
+        for end in reversed(head.ends(sentence, place)):
+            if (found := _walk(tail, end, sentence, slots, dead)) is not None:
+                return found
+    else:
+        for chain in _unfolded(head, tail):
+            if (found := _walk(chain, place, sentence, slots, dead)) is not None:
+                return found
+        return None  # the chains are made anew: their ids mean nothing later
+    dead.add(key)
+    return None
+
+
+def _unfolded(head: Template, tail: "_Rest") -> Iterator["_Rest"]:
+    """What a template with slots in it can stand for, before the rest of its chain."""
+    if head.kind == "seq":
+        chain = tail
+        for part in reversed(head.parts):
+            chain = (part, chain)
+        yield chain
+    else:
+        for part in head.parts:
+            yield (part, tail)
+        if head.kind == "opt":
+            yield tail
+
+
+def parse(text: str, classes: Mapping[str, Template]) -> Template:
+    """The template of a line; ``classes`` are the templates that ``<name>`` stands for."""
+    tokens = _TOKEN.findall(text)
+    place = 0
+
+    def alternatives() -> Template:
+        nonlocal place
+        options: list[list[Template]] = [[]]
+        while place < len(tokens) and tokens[place] not in "])":
+            token = tokens[place]
+            place += 1
+            if token == "|":
+                options.append([])
+            elif token in "[(":
+                inner = alternatives()
+                if place >= len(tokens) or tokens[place] != {"[": "]", "(": ")"}[token]:
+                    raise ValueError(f"{text!r}: a bracket is not closed.")
+                place += 1
+                options[-1].append(Template("opt", parts=(inner,)) if token == "[" else inner)
+            else:
+                options[-1] += _atoms(token, classes)
+        parts = tuple(o[0] if len(o) == 1 else Template("seq", parts=tuple(o)) for o in options)
+        return parts[0] if len(parts) == 1 else Template("alt", parts=parts)
+
+    tree = alternatives()
+    if place < len(tokens):
+        raise ValueError(f"{text!r}: a bracket closes that was not opened.")
+    return tree
+
+
+def _atoms(token: str, classes: Mapping[str, Template]) -> list[Template]:
+    if token[0] == "<":
+        return [classes[token[1:-1]]]
+    if token[0] == "{":
+        return [Template("slot", token[1:-1])]
+    if token in _MARKS:
+        return [Template("mark", token)]
+    if token == "*":
+        return [Template("rest")]
+    # A Chinese sign is a word; what is left stays whole, with the marks that may be in it.
+    return [_word(w) for w in ([token.casefold()] if token.isascii() else tokens_of(token))]
+
+
+@lru_cache(maxsize=4000)
+def _word(text: str) -> Template:
+    return Template("word", text)
+
+
+def _union(
+    sets: "Iterator[frozenset[str] | None] | list[frozenset[str] | None]",
+) -> frozenset[str] | None:
+    found: set[str] = set()
+    for words in sets:
+        if words is None:
+            return None
+        found |= words
+    return frozenset(found)
+
+
+def _spellings(word: str) -> list[str]:
+    """``colour`` and ``color`` of ``colou?r``."""
+    head, mark, tail = word.partition("?")
+    if not head or not mark:
+        return [word]
+    if word == r"\?":  # a question mark that stands alone
+        return ["?"]
+    return [start + rest for rest in _spellings(tail) for start in (head, head[:-1])]

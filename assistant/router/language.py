@@ -1,0 +1,169 @@
+"""What people say in one language, read from its file: phrases, word classes, names, spelling.
+
+Knows nothing of what a phrase leads to. ``en.yaml`` explains the format; the other languages have
+less of the same. A file is read when it is first needed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from assistant.router.grammar import Template, parse
+from assistant.router.spelling import Sentence, Spelling, tokens_of
+
+__all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "spoken"]
+
+LANGUAGES = ("en",)
+LONGEST = 60  # words of a clause that is matched; a longer one is no order
+_EXAMPLE = "~ "
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The intent of a clause and what filled its slots (label, other, query, list…)."""
+
+    intent: str
+    slots: dict[str, str]
+
+
+class Language:
+    """The tables of one language."""
+
+    def __init__(self, code: str, data: Mapping[str, Any]) -> None:
+        self.code = code
+        self.ordinals = {k: int(v) for k, v in data.get("ordinals", {}).items()}
+        self.between: str = data.get("between", "or|and|vs\\.?")
+        self.joints = frozenset(data.get("joints", "").split())
+        self.asking = frozenset(data.get("asking", "").split())
+        self._data = data
+        self._classes: dict[str, Template] = {}
+        for name, text in data.get("classes", {}).items():
+            self._classes[name] = parse(text, self._classes)
+        self._blocks: dict[tuple[str, ...], Template | None] = {}
+        self._tables: dict[str, _Table] = {}
+
+    def readings(self, sentence: Sentence, section: str = "intents") -> Iterator[Reading]:
+        """Every line of a section that fits, in its order; the caller takes the first it can."""
+        if 0 < len(sentence.words) <= LONGEST:
+            for intent, line in self._table(section).starting(sentence.words[0]):
+                found = line.match(sentence)
+                if found is not None:
+                    slots = {k: sentence.raw_of(v) for k, v in found.items()}
+                    yield Reading(intent, slots)
+
+    def block(self, *path: str) -> Template | None:
+        """The lines of a block as one template; None where the language has none."""
+        if path not in self._blocks:
+            data: Any = self._data
+            for name in path:
+                data = data.get(name) if data else None
+            lines = tuple(parse(x, self._classes) for x in (data or "").splitlines() if x.strip())
+            self._blocks[path] = Template("alt", parts=lines) if lines else None
+        return self._blocks[path]
+
+    def fits(self, name: str, text: str) -> bool:
+        """Whether the whole ``text`` fits a block."""
+        block = self.block(name)
+        sentence = self.read(text)
+        if block is None or len(sentence.words) > LONGEST:
+            return False
+        return len(sentence.words) in block.ends(sentence, 0)
+
+    def said(self, key: str, **slots: str) -> str:
+        """What the assistant says; in English where this language has no words for it."""
+        text = self._data.get("say", {}).get(key)
+        if text is None:
+            return language("en").said(key, **slots)
+        return str(text).format(**slots)
+
+    def order(self, tool: str, **args: str) -> str:
+        """A message that orders a tool call."""
+        return str(self._data["orders_said"][tool]).format(**args)
+
+    def not_here(self, tool: str, **slots: str) -> str | None:
+        """What to say when a tool is not there; None where nothing is written for it."""
+        text = self._data.get("not_here", {}).get(tool)
+        if text is None and self.code != "en":
+            return language("en").not_here(tool, **slots)
+        return None if text is None else str(text).format(**slots)
+
+    def read(self, text: str, *, guess: bool = False) -> Sentence:
+        """``text`` in the words of the phrases; ``guess`` corrects what is one letter off."""
+        return self._spelling.read(text, guess=guess)
+
+    def examples(self) -> Iterator[tuple[str, str]]:
+        """Intents with sentences that have them, ``{label}`` and the like standing for slots."""
+        for intent, text in _lines(self._data["intents"]):
+            if text.startswith(_EXAMPLE):
+                yield intent, text.removeprefix(_EXAMPLE)
+        for intent, line in self._table("intents").lines:
+            for sample in line.samples():
+                yield intent, sample
+
+    @cached_property
+    def vocabulary(self) -> frozenset[str]:
+        """The words that its phrases are made of."""
+        lines = [line for name in ("intents", "answers") for _, line in self._table(name).lines]
+        blocks = [self.block(name) for name in ("lead", "tail", "articles")]
+        words = {w for x in [*lines, *(b for b in blocks if b)] for w in x.words()}
+        return frozenset(words | set(self._data.get("spelling", {})))
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        words = [w for _, line in self._table("intents").lines for w in line.words()]
+        return Spelling(self._data.get("spelling", {}), words)
+
+    def _table(self, section: str) -> "_Table":
+        if section not in self._tables:
+            rows = _lines(self._data.get(section, {}))
+            self._tables[section] = _Table(
+                [(i, parse(x, self._classes)) for i, x in rows if not x.startswith(_EXAMPLE)]
+            )
+        return self._tables[section]
+
+
+class _Table:
+    """The lines of a section, by the word they can begin with."""
+
+    def __init__(self, lines: list[tuple[str, Template]]) -> None:
+        self.lines = lines
+        self._by_word: dict[str, list[tuple[str, Template]]] = {}
+        for place, (_, line) in enumerate(lines):
+            for word in line.first or ():
+                self._by_word.setdefault(word, []).append(lines[place])
+        self._of_any = [x for x in lines if x[1].first is None]
+        self._place = {id(x[1]): place for place, x in enumerate(lines)}
+
+    def starting(self, word: str) -> list[tuple[str, Template]]:
+        """The lines that can begin with a word, in their order."""
+        found = [*self._by_word.get(word, ()), *self._of_any]
+        return sorted(found, key=lambda x: self._place[id(x[1])])
+
+
+def _lines(section: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for intent, block in section.items():
+        for line in block.splitlines():
+            if line.strip():
+                yield intent, line.strip()
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def language(code: str) -> Language:
+    """The language of that code, read once."""
+    text = files("assistant.router").joinpath(f"{code}.yaml").read_text(encoding="utf-8")
+    # Everything is text to this loader: "no" stays a word.
+    return Language(code, yaml.load(text, Loader=yaml.BaseLoader))
+
+
+def spoken(text: str, before: str) -> str:
+    """The code of the language that most words of ``text`` are of; ``before`` when none wins."""
+    words = set(tokens_of(text.casefold()))
+    counts = {code: len(words & language(code).vocabulary) for code in LANGUAGES}
+    most = max(counts.values())
+    if counts[before] == most:
+        return before
+    return next(code for code in LANGUAGES if counts[code] == most)

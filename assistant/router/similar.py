@@ -1,0 +1,116 @@
+"""What a sentence most resembles when no line of the table fits: n-grams of letters, and a doubt.
+
+Trained from the examples: those of the table and what its lines spell out, with names taken out.
+Knows nothing of grammar. A likeness acts only where nothing can be lost; where memory would
+change, it asks first.
+"""
+
+import math
+import re
+from collections import Counter, defaultdict
+from functools import lru_cache
+
+from assistant.router.actions import Action, Context
+from assistant.router.handlers import HANDLERS
+from assistant.router.language import Language, Reading, language
+from assistant.router.names import mentioned
+from assistant.router.reading import Clause
+
+__all__ = ["alike", "nearest"]
+
+_SIZES = (3, 4)
+_SURE = 0.62  # cosine from which a likeness is acted on, or asked about where memory changes
+_MARGIN = 0.04  # by which the best intent must lead the next
+_ASKS_FIRST = frozenset(
+    ("undo", "forget", "forget_all", "forget_today", "forget_session", "forget_picture", "rename",
+     "merge", "split", "alias")
+)  # fmt: skip
+_ACTS = frozenset(
+    ("report", "known", "why", "compare", "classify", "caption", "find_label", "find_like", "train",
+     "training_status", "export_memory", "import_memory", "detect", "help", "dont_know")
+)  # fmt: skip
+
+
+class _Model:
+    """The examples of a language as vectors of weighted n-grams, unit length, by n-gram."""
+
+    def __init__(self, tongue: Language) -> None:
+        texts = list(dict.fromkeys(tongue.examples()))
+        texts = [(i, t) for i, t in texts if i in _ASKS_FIRST | _ACTS]
+        counts = [_grams(_abstract(text, tongue)) for _, text in texts]
+        spread = Counter(g for c in counts for g in c)
+        self.weight = {g: math.log(1 + len(texts) / n) for g, n in spread.items()}
+        self.intents = [intent for intent, _ in texts]
+        self.by_gram: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for place, grams in enumerate(counts):
+            values = {g: n * self.weight[g] for g, n in grams.items()}
+            length = math.sqrt(sum(v * v for v in values.values())) or 1.0
+            for gram, value in values.items():
+                self.by_gram[gram].append((place, value / length))
+
+    def nearest(self, text: str) -> list[tuple[float, str]]:
+        """The intents with the cosine of their most similar example, best first."""
+        unseen = math.log(1 + len(self.intents))
+        values = {g: n * self.weight.get(g, unseen) for g, n in _grams(text).items()}
+        length = math.sqrt(sum(v * v for v in values.values())) or 1.0
+        scores: defaultdict[int, float] = defaultdict(float)
+        for gram, value in values.items():
+            for place, other in self.by_gram.get(gram, ()):
+                scores[place] += value * other / length
+        best: dict[str, float] = {}
+        for place, score in scores.items():
+            intent = self.intents[place]
+            best[intent] = max(best.get(intent, 0.0), score)
+        return sorted(((s, i) for i, s in best.items()), reverse=True)
+
+
+def alike(clause: Clause, context: Context) -> Action | None:
+    """The action of what the clause most resembles; None when it resembles nothing enough."""
+    tongue = clause.tongue
+    if len(clause.sentence.words) < 3 or len(clause.sentence.words) > 25:
+        return None
+    labels = mentioned(clause.text, context.labels)
+    found = nearest(" ".join(clause.sentence.words), labels, tongue)
+    if not found or found[0][0] < _SURE:
+        return None
+    if len(found) > 1 and found[0][0] - found[1][0] < _MARGIN:
+        return None
+    intent = found[0][1]
+    slots = dict(zip(("label", "other"), labels, strict=False))
+    if intent in ("forget", "split", "find_label") and len(labels) != 1:
+        return None
+    if intent in ("rename", "merge", "alias") and len(labels) != 2:
+        return None
+    done = HANDLERS[intent](Reading(intent, slots), clause, context)
+    if not isinstance(done, Action):
+        done = next(iter(done), None) if done else None
+    if done is None or intent in _ACTS or not done.tool:
+        return done
+    args = {k: str(v) for k, v in (done.args or {}).items()}
+    order = language("en").order(done.tool, **args)
+    return Action(
+        text=tongue.said("understood", order=order), options=(order, tongue.said("neither"))
+    )
+
+
+def nearest(text: str, labels: list[str], tongue: Language) -> list[tuple[float, str]]:
+    """The intents that ``text`` resembles, best first, with a cosine in [0, 1]."""
+    for label in labels:
+        text = re.sub(rf"\b{re.escape(label.casefold())}s?\b", "{label}", text)
+    return _model(tongue.code).nearest(_abstract(text, tongue))
+
+
+@lru_cache(maxsize=5)
+def _model(code: str) -> _Model:
+    return _Model(language(code))
+
+
+def _abstract(text: str, tongue: Language) -> str:
+    """Known words, small; one sign for whatever name stands in a slot."""
+    text = re.sub(r"\{\w+\}|\bzorbs?\b|\bblicks?\b", "§", text)
+    words = [w if w == "§" else " ".join(tongue.read(w).words) for w in text.split()]
+    return f" {' '.join(words)} "
+
+
+def _grams(text: str) -> Counter[str]:
+    return Counter(text[i : i + n] for n in _SIZES for i in range(len(text) - n + 1))

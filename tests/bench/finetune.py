@@ -1,0 +1,80 @@
+"""Pictures to fine-tune on, as folders of classes, out of the data that the models are measured on.
+
+    python -m tests.bench.finetune fashion --data DIR --out DIR [--train 2000 --test 1000]
+    python -m tests.bench.finetune letters --data DIR --out DIR [--shots 5 --classes 10]
+
+`fashion`: Fashion-MNIST, as many of each class; `test/` is of its own test part, that nothing was
+trained on. `letters`: characters of Omniglot's Greek, that no pocket model has seen, each with so
+many drawings to train on; its other drawings measure. What follows is `python -m finetune` itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+__all__ = ["main", "write_fashion", "write_letters"]
+
+ALPHABET = "Greek"
+NAMES = ("zorb", "blick", "dax", "wug", "fep", "toma", "kiki", "bouba", "gazzer", "mip")
+
+
+def write_fashion(data: Path, out: Path, *, train: int, test: int) -> dict[str, int]:
+    """``out/train/<class>/`` and ``out/test/<class>/``; returns how many pictures each has."""
+    found = np.load(data / "fashion_mnist" / "fashion_mnist.npz")
+    names = json.loads((data / "fashion_mnist" / "classes.json").read_text(encoding="utf-8"))
+    written = {}
+    for part, count in (("train", train), ("test", test)):
+        pictures, labels = found[f"{part}_images"], found[f"{part}_labels"]
+        for number, name in enumerate(names):
+            folder = out / part / name.partition("/")[0].lower().replace(" ", "_")
+            folder.mkdir(parents=True, exist_ok=True)
+            for index in np.flatnonzero(labels == number)[: count // len(names)]:
+                Image.fromarray(pictures[index]).save(folder / f"{index}.png")
+        written[part] = len(list((out / part).rglob("*.png")))
+    return written
+
+
+def write_letters(data: Path, out: Path, *, shots: int, classes: int) -> dict[str, int]:
+    """The same for the first characters of an alphabet, under names that mean nothing to a model.
+
+    The first drawings of each train.
+    """
+    root = data / "omniglot" / "images_background_small1" / ALPHABET
+    written = {"train": 0, "test": 0}
+    for name, folder in zip(NAMES[:classes], sorted(root.iterdir()), strict=False):
+        for place, path in enumerate(sorted(folder.glob("*.png"))):
+            part = "train" if place < shots else "test"
+            target = out / part / name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            ImageOps.expand(Image.open(path).convert("L"), 4, 255).save(target)
+            written[part] += 1
+    return written
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("what", choices=["fashion", "letters"])
+    parser.add_argument("--data", type=Path, required=True, help="folder with fashion_mnist/, …")
+    parser.add_argument("--out", type=Path, required=True, help="where the class folders go")
+    parser.add_argument("--train", type=int, default=2000, help="garments to train on")
+    parser.add_argument("--test", type=int, default=1000, help="garments to measure with")
+    parser.add_argument("--shots", type=int, default=5, help="drawings of each letter to train on")
+    parser.add_argument("--classes", type=int, default=10, help="letters")
+    given = parser.parse_args()
+    if given.what == "fashion":
+        written = write_fashion(given.data, given.out, train=given.train, test=given.test)
+    else:
+        written = write_letters(given.data, given.out, shots=given.shots, classes=given.classes)
+    print(
+        f"{given.out}: {written['train']} pictures to train on, {written['test']} to measure with"
+    )
+
+
+if __name__ == "__main__":
+    main()
