@@ -26,6 +26,7 @@ from assistant.turns import Step, ToolCall
 from tools.artifacts import Recognition
 from tools.classify import recognise
 from tools.config import Config, load_config
+from tools.describing import describe
 from tools.desk import Desk
 from tools.errors import BadCall, SettingsError
 from tools.images import Photo, open_photo
@@ -149,7 +150,7 @@ class Imprint:
 
     def caption(self, photo: Any) -> str:
         """A sentence that describes a photo."""
-        return self.sight.describe(open_photo(photo))
+        return describe(self.sight, open_photo(photo))
 
     def answer(self, photo: Any, question: str) -> str:
         """The answer to a question about a photo."""

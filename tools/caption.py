@@ -8,6 +8,7 @@ from typing import Annotated
 from langchain_core.tools import InjectedToolArg, tool
 
 from tools.artifacts import Caption
+from tools.describing import describe
 from tools.desk import Desk
 from tools.images import Photo
 from tools.outside import outside_note
@@ -37,7 +38,7 @@ def caption_image(
 
 
 def _caption(desk: Desk, photo: Photo) -> Caption:
-    text = desk.sight.describe(photo, stop=desk.stop)
+    text = describe(desk.sight, photo, stop=desk.stop)
     if desk.on_token is not None:
         desk.on_token(text)
     label = ""

@@ -13,13 +13,10 @@ from tools.desk import Desk
 from tools.errors import ToolError
 from tools.images import Photo
 from tools.outside import outside_note
+from tools.sight import SURE
 from tools.wording import article, capital, join, number, percent
 
 __all__ = ["classify_image", "recognise"]
-
-# A vocabulary name this likely is said, with its percentage; on a style of drawing never seen in
-# training two in three such names are right (python -m tests.bench.pocket).
-_SURE = 0.3
 
 
 @tool(response_format="content_and_artifact", parse_docstring=True)
@@ -82,14 +79,14 @@ def recognise(desk: Desk, photo: Photo, names: list[str] | None = None) -> Recog
         ranked = desk.sight.zero_shot(vector, pool)
     else:
         ranked = desk.sight.name(vector)
-    sure = bool(ranked) and (bool(other) or ranked[0].probability >= _SURE)
+    sure = bool(ranked) and (bool(other) or ranked[0].probability >= SURE)
     return Recognition(
         photo_id=photo.id,
         decision="known" if sure else "unknown",
         candidates=tuple(ranked[:5]),
         source="labels" if other else "vocabulary",
         unknown=1.0 - ranked[0].probability if ranked else 1.0,
-        threshold=1.0 - _SURE,
+        threshold=1.0 - SURE,
         outside=desk.sight.outside(photo),
     )
 
@@ -100,7 +97,7 @@ def _with_hint(desk: Desk, photo: Photo, found: Recognition) -> Recognition:
         return found
     named = desk.sight.name(desk.sight.vector(photo), 1)
     taught = {c.name.casefold() for c in found.candidates}
-    if named and named[0].probability >= _SURE and named[0].name.casefold() not in taught:
+    if named and named[0].probability >= SURE and named[0].name.casefold() not in taught:
         return replace(found, hint=named[0].name)
     return found
 

@@ -44,6 +44,7 @@ from finetune.pocket.teacher import HELD_OUT_PHOTOS
 from finetune.pocket.tower import normalise
 from finetune.pocket.world import Scene, chance_for, render_scenes
 from tools.config import load_config
+from tools.describing import NAMELESS, describe
 from tools.images import open_photo
 from tools.models import open_models
 from tools.sight import Sight
@@ -178,7 +179,7 @@ def said_things(text: str) -> list[str]:
         part = _NUMBER.sub("", part.strip())
         first, _, rest = part.partition(" ")
         names.append(rest if first in COLOURS and rest else part)
-    return [n for n in names if n]
+    return [n for n in names if n and n not in (NAMELESS, "something else")]
 
 
 def _means(said: str, gallery: Gallery, concept: int) -> bool:
@@ -216,7 +217,7 @@ def sight_of(models: Path) -> Sight:
 def product_captions(sight: Sight, pictures: Tensor) -> list[str]:
     """Captions as the product chooses them: the embedder judges what is proposed."""
     rows = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return [sight.describe(open_photo(Image.fromarray(row))) for row in rows]
+    return [describe(sight, open_photo(Image.fromarray(row))) for row in rows]
 
 
 def easy_rows(data: Path, model: Any, tokenizer: Any) -> None:
