@@ -119,10 +119,8 @@ def test_what_only_resembles_an_order_that_loses_something_is_asked_about() -> N
 
 
 def test_what_only_resembles_a_question_is_answered() -> None:
-    assert (
-        calls("which of the labels need more work, would you say so", TAUGHT)[0][0]
-        == "report_knowledge"
-    )
+    text = "how trustworthy is your answer"
+    assert calls(text, Context(("zorb",))) == [("report_knowledge", {})]
 
 
 def test_a_tool_that_is_not_there_is_said_honestly() -> None:
