@@ -111,7 +111,7 @@ def respond(
             try:
                 text = yield from work.led_by(brain, max_calls)
             except BrainFailed as exc:
-                log.warning("%s The router takes over.", exc)
+                log.info("%s The router takes over.", exc)  # the reply says so
                 notice = f"{str(exc).rstrip('.')}, so I answered by my own rules."
         if text is None:
             text = yield from work.by_rule(answer, max_calls)

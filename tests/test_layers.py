@@ -15,6 +15,8 @@ SOURCES = sorted(
 )
 ALLOWED_EXTRA = {
     "gradio": ("assistant/ui/",),
+    "openai": ("assistant/brains/",),
+    "langchain_openai": ("assistant/brains/",),
     "chromadb": ("tools/memory/",),
     "torch": ("tools/models/", "finetune/"),
     "transformers": ("tools/models/", "finetune/"),

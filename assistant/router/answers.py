@@ -105,6 +105,11 @@ def _on_neither_named(reading: Reading, context: Context, tongue: Language) -> l
     return [Action("correct_label", {"label": label, "wrong": found.candidates[0].name})]
 
 
+def _on_forget_it(reading: Reading, context: Context, tongue: Language) -> list[Action] | None:
+    """Asked what something is, "forget it" is no order to forget."""
+    return [Action(text=tongue.said("dont_know"))]
+
+
 def _on_new_named(reading: Reading, context: Context, tongue: Language) -> list[Action] | None:
     label = name_in(reading.slots["label"], context.labels, typos=True, tongue=tongue)
     return None if label is None else [teach_action(label, context)]
@@ -185,6 +190,7 @@ _OPEN: dict[str, Answer] = {
     "neither_named": _on_neither_named,
     "neither": _on_neither,
     "refused": _on_refused,
+    "forget_it": _on_forget_it,
     "both": _on_both,
     "yes": _on_both,
     "new_named": _on_new_named,

@@ -27,7 +27,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
-from assistant.router.language import LANGUAGES, language, spoken
+from assistant.router.language import LANGUAGES, language, likely
+from assistant.router.telling import told
 from tools.artifacts import Change, Recognition
 
 __all__ = ["Router"]
@@ -68,7 +69,8 @@ def _answer(messages: Sequence[BaseMessage], bound: set[str]) -> AIMessage:
         return AIMessage("Send me a picture, or say something.")
     results = [m for m in messages[last + 1 :] if isinstance(m, ToolMessage)]
     if results:
-        return AIMessage(_joined([str(m.content) for m in results if m.content]))
+        said = [_worded(m, messages[last + 1 :], _spoken(messages[: last + 1])) for m in results]
+        return AIMessage(_joined([text for text in said if text]))
     human = messages[last]
     text = human.additional_kwargs.get("text", human.text)
     context = _context(messages, last)
@@ -82,6 +84,26 @@ def _answer(messages: Sequence[BaseMessage], bound: set[str]) -> AIMessage:
     ]
     options = [o for a in actions for o in a.options]
     return AIMessage(_said(actions), tool_calls=calls, additional_kwargs={"options": options})
+
+
+def _spoken(messages: Sequence[BaseMessage]) -> str:
+    """The code of the language that the user speaks."""
+    code = "en"
+    for message in messages:
+        if isinstance(message, HumanMessage):
+            said = str(message.additional_kwargs.get("text", message.text))
+            code = likely(said, code)[0]
+    return code
+
+
+def _worded(result: ToolMessage, turn: Sequence[BaseMessage], code: str) -> str:
+    """What a tool said, in the user's language where there are words for it."""
+    english = str(result.content)
+    if code == "en" or result.status == "error":
+        return english
+    calls = [c for m in turn if isinstance(m, AIMessage) for c in m.tool_calls]
+    args = next((c["args"] for c in calls if c["id"] == result.tool_call_id), {})
+    return told(language(code), result.artifact or (), args) or english
 
 
 def _lacking(action: Action, context: Context) -> Action:
@@ -126,7 +148,8 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
             recognised = None if turn else recognised
             asked = fresh = False
             open_photos, changed = (), None
-            tongue = spoken(str(message.additional_kwargs.get("text", message.text)), tongue)
+            said = str(message.additional_kwargs.get("text", message.text))
+            tongue = likely(said, tongue)[0]
         elif isinstance(message, ToolMessage):
             seen = [a for a in message.artifact or [] if isinstance(a, Recognition)]
             unsure = [a for a in seen if a.decision != "known"]

@@ -12,17 +12,19 @@ from assistant.router.actions import Action, Context
 from assistant.router.language import Reading
 from assistant.router.names import find_known, name_in, names_in
 from assistant.router.reading import Clause
-from tools.wording import article, join
+from tools.wording import article, is_plural, join
 
 __all__ = ["CHANGING", "Handler", "label_in", "teach_action"]
 
+_THE_MANY = re.compile(r"(?:the|some|all|two|three|four|five|several|many|more)\b", re.I)
+_OF_MANY = re.compile(r" are |\bone of\b", re.I)
 Handler = Callable[[Reading, Clause, Context], Action | Sequence[Action] | None]
 _POINTED = re.compile(
     r"(?:it|this|that|this one|that one|him|her|them|the label|the last one)", re.I
 )
 _MANY = re.compile(
     r"(?:these|those|they|both|all|here are|here's some|two|three|four|several|some|others)\b|"
-    r"(?:the last|the first) two\b|.*\b(?:under|to the|as) \w+s$",
+    r"(?:the last|the first) two\b|.*\b(?:under|(?:to|with|among|into|in) (?:the|my|our)) \w+s$",
     re.I,
 )
 
@@ -62,7 +64,11 @@ def _on_teach(reading: Reading, clause: Clause, context: Context) -> Action | No
     described = reading.slots.get("description")
     if described and clause.text.startswith(slot) and not context.turn_photos:
         return None  # "zorb: a round toy" speaks of the picture that comes with it
-    plural = _MANY.match(clause.text) is not None or " are " in clause.text
+    several = len(context.turn_photos) > 1 or _THE_MANY.match(slot) is not None
+    plural = several and is_plural(slot) and slot.split()[-1].islower()
+    plural = (
+        plural or _MANY.match(clause.text) is not None or _OF_MANY.search(clause.text) is not None
+    )
     label = name_in(slot, context.labels, plural=plural, tongue=clause.tongue)
     if label is None:
         return None
@@ -80,10 +86,18 @@ def _on_teach(reading: Reading, clause: Clause, context: Context) -> Action | No
     return action
 
 
+def _on_teach_here(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    """ "I found a zorb": of the picture that comes with it."""
+    return _on_teach(reading, clause, context) if context.turn_photos else None
+
+
 def _on_described(reading: Reading, clause: Clause, context: Context) -> Action | None:
     """A description begins with an article or comes after a colon; "…, right?" is none."""
     if clause.question or len(reading.slots["label"].split()) > 3:
         return None
+    if " " not in reading.slots["description"]:
+        slots = {"label": reading.slots["label"]}  # "…, silly"
+        return _on_teach(Reading(reading.intent, slots), clause, context)
     return _on_teach(reading, clause, context)
 
 
@@ -122,7 +136,8 @@ def _on_reject(reading: Reading, clause: Clause, context: Context) -> Action | N
 
 def _on_reject_no(reading: Reading, clause: Clause, context: Context) -> Action | None:
     """ "No zorb": only of what it was just called; "no, blick" says what it is."""
-    if name_in(reading.slots["label"], context.labels, typos=True) != _discussed(context):
+    label = name_in(reading.slots["label"], context.labels, typos=True)
+    if label not in context.labels or not (context.turn_photos or label == _discussed(context)):
         return None
     return _on_reject(reading, clause, context)
 
@@ -145,8 +160,9 @@ def _on_forget(reading: Reading, clause: Clause, context: Context) -> Sequence[A
     several = names_in(reading.slots["label"], context.labels, clause.tongue)
     if label not in context.labels and len(several) > 1 and set(several) <= set(context.labels):
         return [Action("forget_label", {"label": n}) for n in several]
-    if clause.photos and _POINTED.fullmatch(reading.slots["label"]):
-        return [Action("forget_pictures", {})]
+    if _POINTED.fullmatch(reading.slots["label"]):
+        # "Forget it" means what was just done, not all that was ever taught of it.
+        return [Action("forget_pictures", {}) if clause.photos else Action("undo", {})]
     return [Action("forget_label", {"label": label})] if label else None
 
 
@@ -180,7 +196,9 @@ def _two_names(tool: str, second: str, *, known: int = 0) -> Handler:
             return None  # "change that to blick": the answer was wrong, not the name
         if known and sum(n in context.labels for n in (label, other)) < known:
             return None
-        if second == "new" and label not in context.labels and other in context.labels:
+        ordered = re.match(r"(?:rename|relabel|change|call|use|give|replace)\b", clause.text, re.I)
+        unknown = second == "new" and label not in context.labels
+        if unknown and (other in context.labels or not ordered):
             return None
         if second == "new" and other not in context.labels:
             # "call the zorbs florps": one name for one thing
@@ -205,6 +223,7 @@ def _on_merge(reading: Reading, clause: Clause, context: Context) -> Action | No
         if re.match(r"(?:merge|combine|join|unite|fold|move|put|add)\b", clause.text, re.I):
             return Action("merge_labels", {"label": label, "into": other})
         name, new = (label, other) if taught[0] else (other, label)
+        new = name_in(new, (), plural=_OF_MANY.search(clause.text) is not None) or new
         return Action("alias_label", {"label": name, "alias": new})
     return Action("merge_labels", {"label": label, "into": other})
 
@@ -236,7 +255,9 @@ def _on_split(reading: Reading, clause: Clause, context: Context) -> Action | No
         return None
     args = {"label": label}
     names = names_in(reading.slots.get("list", ""), context.labels, clause.tongue)
-    new = [n for n in names if n != label and not re.search(r"\b(?:two|three|parts?)\b", n)]
+    if re.search(r"\b(?:two|three|parts?|groups?|labels?|half|kinds)\b", clause.text, re.I):
+        return Action("split_label", args)
+    new = [n for n in names if n != label]
     return Action("split_label", {**args, "new": new[0]} if new else args)
 
 
@@ -282,4 +303,5 @@ CHANGING: dict[str, Handler] = {
     "reject_last": _on_reject_last,
     "teach_described": _on_described,
     "teach": _on_teach,
+    "teach_here": _on_teach_here,
 }

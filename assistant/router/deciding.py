@@ -11,11 +11,11 @@ from assistant.router.actions import Action, Context
 from assistant.router.answers import reply_to_question
 from assistant.router.changing import teach_action
 from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
-from assistant.router.language import LONGEST, Language, language, spoken
-from assistant.router.names import mentioned, name_in
+from assistant.router.language import LONGEST, Language, language, likely
+from assistant.router.names import mentioned, name_in, singular
 from assistant.router.reading import Clause, clauses, halves
 from assistant.router.similar import alike
-from tools.wording import article, join
+from tools.wording import article, is_plural, join
 
 __all__ = ["decide"]
 
@@ -26,6 +26,11 @@ _DEICTIC = re.compile(
     re.I,
 )
 _MANY = re.compile(r"\b(?:these|those|they|them|both|all)\b", re.I)
+# What begins like this is a sentence and no name.
+_TELLS = re.compile(
+    r"(?:this|that|these|those|it|i|we|you|he|she|they|there|here|its|let|do|don't|please|can)\b",
+    re.I,
+)
 _ORDERS = re.compile(r"(?:count|read|point|locate|answer)\b", re.I)
 _ABOUT_PARTS = re.compile(
     r"(?:how (?:many|big|old|tall|much|long)|what colou?r|which colou?r|where|colou?r)\b|"
@@ -37,8 +42,8 @@ _ABOUT_PARTS = re.compile(
 def decide(message: str, context: Context) -> list[Action]:
     """What to do about a message: at least one action."""
     message = message.replace("’", "'").replace("‘", "'").replace("`", "'")
-    code = spoken(message, context.language)
-    tongues = [language(c) for c in dict.fromkeys((code, context.language, "en"))]
+    codes = likely(message, context.language)
+    tongues = [language(c) for c in dict.fromkeys((*codes, context.language, "en"))]
     for tongue in tongues:
         answered = reply_to_question(message, context, tongue)
         if answered is None:
@@ -179,6 +184,9 @@ def _merged(actions: Sequence[Action]) -> list[Action]:
     if any(a.tool == "classify_image" and "labels" in (a.args or {}) for a in merged):
         # "Zorb or blick, what do you think?" is one question.
         merged = [a for a in merged if (a.tool, a.args) != ("classify_image", {})]
+    if merged and merged[-1].tool in ("teach_label", "correct_label"):
+        # "Do you know what this is? It's a zorb": the question was answered.
+        merged = [a for a in merged if a.tool != "classify_image"]
     return merged
 
 
@@ -194,12 +202,18 @@ def _unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
     known = mentioned(text, context.labels) if short else []
     name = name_in(text, context.labels, typos=True, tongue=tongue) if short else None
     ordered = _ORDERS.match(text) is not None
+    if name not in context.labels and _TELLS.match(text):
+        name = None
     if name and not clause.question and not ordered and len(text.split()) <= 4 and not later:
         if context.turn_photos:
+            if len(context.turn_photos) > 1 and is_plural(name) and name.islower():
+                name = singular(name)
             return [_with_photos(Action("teach_label", {"label": name}), clause)]
         if context.asked or (name in context.labels and context.recognised):
             return [_with_photos(teach_action(name, context), clause)]
-    guessed = alike(clause, context)
+        if name in context.labels:
+            return [Action("find_similar", {"query": name})]
+    guessed = alike(clause, context, sure=clause.question and has_photo)
     if guessed is not None:
         return [_with_photos(guessed, clause)]
     if clause.question or ordered:
@@ -209,6 +223,8 @@ def _unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
         if about and not has_photo:
             return [Action(text=tongue.said("send_first"))]
         if known and not ordered and not _ABOUT_PARTS.match(text):
+            if not context.turn_photos and not clause.photos and not _DEICTIC.search(text):
+                return [Action("find_similar", {"query": known[0]})]
             return [_with_photos(Action("classify_image", {"labels": known[:1]}), clause)]
         if about:
             question = _as_question(text, clause.question)

@@ -17,7 +17,7 @@ from assistant.router.spelling import Sentence, tokens_of
 __all__ = ["Fit", "Template", "parse"]
 
 _TOKEN = re.compile(r"[\[\]()|*]|<\w+>|\{\w+\}|[^\s\[\]()|*<>{}]+")
-_MARKS = {":": frozenset(":;=(–—-"), ",": frozenset(",:;=(–—-")}
+_MARKS = {":": frozenset(":;=(–—-："), ",": frozenset(",:;=(–—-，：；、")}
 _MANY = 12  # examples of one template
 
 Fit = dict[str, tuple[int, int]]
@@ -238,6 +238,8 @@ def _atoms(token: str, classes: Mapping[str, Template]) -> list[Template]:
         return [Template("slot", token[1:-1])]
     if token in _MARKS:
         return [Template("mark", token)]
+    if token == "，":
+        return [Template("mark", ",")]
     if token == "*":
         return [Template("rest")]
     # A Chinese sign is a word; what is left stays whole, with the marks that may be in it.

@@ -7,7 +7,7 @@ of how a message is taken apart.
 import re
 
 from assistant.router.actions import Action, Context
-from assistant.router.changing import CHANGING, Handler, label_in
+from assistant.router.changing import CHANGING, Handler
 from assistant.router.language import Reading
 from assistant.router.names import find_known, name_in, names_in
 from assistant.router.reading import Clause
@@ -27,15 +27,24 @@ _LIKE = re.compile(
     r"(?:this|that|it)|matches)(?: (?:like|to) (?:this|that|it|one))?",
     re.I,
 )
+_OF = re.compile(r"^(?:(?:pictures?|photos?|images?|drawings?|pics?) )?of (?:an? |the |my )?", re.I)
 # "show me what you see", "find out who this is": no search
 _NO_QUERY = re.compile(
-    r"(?:you|me|us|it|this|that|them|all|everything|up|out|how|what|who|why|where|your|more|again|"
+    r"(?:else|you|me|us|it|this|that|them|all|everything|up|out|how|what|who|why|where|your|more|again|"
     r"hello|help|a (?:hint|clue|joke|story|moment|second|minute|break|poem|song)|to|that)\b.*",
     re.I,
 )
 
 
-_OTHER = re.compile(r"(?:some|any)(?:thing|one|body) else|not|no|what|neither|other|another", re.I)
+_OTHER = re.compile(
+    r"(?:some|any)(?:thing|one|body) else|not|no|yes|what|neither|other|another", re.I
+)
+
+
+def _named(reading: Reading, clause: Clause, context: Context) -> str | None:
+    """The label that is named; "it" names none."""
+    slot = reading.slots.get("label", "")
+    return name_in(slot, context.labels, typos=True, tongue=clause.tongue)
 
 
 def _plain(tool: str) -> Handler:
@@ -47,7 +56,7 @@ def _say(key: str) -> Handler:
 
 
 def _on_among(reading: Reading, clause: Clause, context: Context) -> Action | None:
-    slots = " or ".join(reading.slots[k] for k in ("list", "other") if k in reading.slots)
+    slots = ", ".join(reading.slots[k] for k in ("list", "other") if k in reading.slots)
     names = names_in(slots, context.labels, clause.tongue)
     names = [n for n in names if not _OTHER.fullmatch(n)]
     # "is it red or blue?" is a question about the picture
@@ -70,13 +79,18 @@ def _on_among_names(reading: Reading, clause: Clause, context: Context) -> Actio
 
 def _on_is_it(reading: Reading, clause: Clause, context: Context) -> Action | None:
     slot = reading.slots["label"]
-    label = label_in(reading, clause, context)
+    label = _named(reading, clause, context)
     named = re.match(r"(?:an?|the|called|named|ein|eine|un|une|una)\s", slot, re.I)
     many = re.match(r"(?:are )?(?:these|those|they|both|all)\b", clause.text, re.I)
     short = len(slot.split()) <= 3 or slot[:1] in "\"“'"
     if label and (find_known(label, context.labels) or (named and short) or many):
         return Action("classify_image", {"labels": [label]})
     return None
+
+
+def _on_is_it_asked(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    """Where a question has the words of a statement: only its mark tells."""
+    return _on_is_it(reading, clause, context) if clause.marked else None
 
 
 def _on_compare(reading: Reading, clause: Clause, context: Context) -> Action | None:
@@ -89,7 +103,7 @@ def _on_compare(reading: Reading, clause: Clause, context: Context) -> Action | 
 
 
 def _on_find(reading: Reading, clause: Clause, context: Context) -> Action | list[Action] | None:
-    query = reading.slots["query"].strip(" ?!.")
+    query = _OF.sub("", reading.slots["query"].strip(" ?!."))
     if _LIKE.fullmatch(query):
         return Action("find_similar", {})
     known = name_in(query, context.labels, typos=True, tongue=clause.tongue)
@@ -107,12 +121,18 @@ def _on_find(reading: Reading, clause: Clause, context: Context) -> Action | lis
 
 
 def _on_find_label(reading: Reading, clause: Clause, context: Context) -> Action | None:
-    label = label_in(reading, clause, context)
+    label = _named(reading, clause, context)
+    if context.turn_photos and clause.sentence.words[0] in ("a", "an", "the", "picture", "photo"):
+        return None  # "a picture of a zorb" says what this one is
     return Action("find_similar", {"query": label}) if label in context.labels else None
 
 
 def _on_report(reading: Reading, clause: Clause, context: Context) -> Action | None:
     slot = reading.slots.get("label", "")
+    general = re.match(r"(?:do you|what do)\b", clause.text, re.I)
+    known = find_known(_named(reading, clause, context) or "", context.labels)
+    if slot and general and (known is None or context.turn_photos):
+        return None  # "do you know this?" asks about a picture
     if _ALL.fullmatch(slot):
         found = context.recognised
         pointed = re.fullmatch(r"(?:it|that|this(?: one)?|him|her)", slot, re.I) and not re.search(
@@ -127,16 +147,27 @@ def _on_report(reading: Reading, clause: Clause, context: Context) -> Action | N
 
 def _on_why(reading: Reading, clause: Clause, context: Context) -> Action | None:
     label = reading.slots.get("label")
-    if label and find_known(label_in(reading, clause, context) or "", context.labels) is None:
+    if label and find_known(_named(reading, clause, context) or "", context.labels) is None:
         return None
     return Action("explain_answer", {})
 
 
 def _on_ask(reading: Reading, clause: Clause, context: Context) -> Action | None:
     """ "Tell me the colour of the hat": a question, if there is a picture."""
-    if not (context.turn_photos or context.photo_count):
+    teaches = "as" in clause.sentence.words  # "count this as a zorb"
+    if teaches or not (context.turn_photos or context.photo_count):
         return None
     return Action("answer_question", {"question": clause.text[:1].lower() + clause.text[1:]})
+
+
+def _question(text: str) -> Handler:
+    """A question of another language in the words of the answerer's."""
+
+    def handle(reading: Reading, clause: Clause, context: Context) -> Action | None:
+        seen = context.turn_photos or context.photo_count
+        return Action("answer_question", {"question": text}) if seen else None
+
+    return handle
 
 
 def _on_mumble(reading: Reading, clause: Clause, context: Context) -> Action | None:
@@ -148,7 +179,7 @@ def _on_mumble(reading: Reading, clause: Clause, context: Context) -> Action | N
 
 def _on_known(reading: Reading, clause: Clause, context: Context) -> Action | None:
     label = reading.slots.get("label")
-    if label is not None and label_in(reading, clause, context) not in context.labels:
+    if label is not None and _named(reading, clause, context) not in context.labels:
         return None
     return Action("list_labels", {})
 
@@ -163,7 +194,10 @@ HANDLERS: dict[str, Handler] = {
     "among": _on_among,
     "among_names": _on_among_names,
     "is_it": _on_is_it,
+    "is_it_asked": _on_is_it_asked,
     "ask": _on_ask,
+    "ask_colour": _question("what colour is it?"),
+    "ask_count": _question("how many are there?"),
     "mumble": _on_mumble,
     "classify": _plain("classify_image"),
     "caption": _plain("caption_image"),

@@ -15,9 +15,9 @@ import yaml
 from assistant.router.grammar import Template, parse
 from assistant.router.spelling import Sentence, Spelling, tokens_of
 
-__all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "spoken"]
+__all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely"]
 
-LANGUAGES = ("en",)
+LANGUAGES = ("en", "de", "fr", "es", "zh")
 LONGEST = 60  # words of a clause that is matched; a longer one is no order
 _EXAMPLE = "~ "
 
@@ -80,6 +80,14 @@ class Language:
             return language("en").said(key, **slots)
         return str(text).format(**slots)
 
+    def has_result(self, key: str) -> bool:
+        """Whether this language has words for a result."""
+        return key in self._data.get("results", {})
+
+    def result(self, key: str, **slots: str) -> str:
+        """What a tool found, in this language."""
+        return str(self._data["results"][key]).format(**slots)
+
     def order(self, tool: str, **args: str) -> str:
         """A message that orders a tool call."""
         return str(self._data["orders_said"][tool]).format(**args)
@@ -115,7 +123,11 @@ class Language:
     @cached_property
     def _spelling(self) -> Spelling:
         words = [w for _, line in self._table("intents").lines for w in line.words()]
-        return Spelling(self._data.get("spelling", {}), words)
+        return Spelling(
+            self._data.get("spelling", {}),
+            words,
+            frozenset(self._data.get("elisions", "").split()),
+        )
 
     def _table(self, section: str) -> "_Table":
         if section not in self._tables:
@@ -159,11 +171,11 @@ def language(code: str) -> Language:
     return Language(code, yaml.load(text, Loader=yaml.BaseLoader))
 
 
-def spoken(text: str, before: str) -> str:
-    """The code of the language that most words of ``text`` are of; ``before`` when none wins."""
-    words = set(tokens_of(text.casefold()))
+def likely(text: str, before: str) -> tuple[str, ...]:
+    """The codes of the languages that most words are of; among equals the one ``before`` first."""
+    words = {w for w in tokens_of(text.casefold()) if w.isalnum() or "'" in w}
     counts = {code: len(words & language(code).vocabulary) for code in LANGUAGES}
-    most = max(counts.values())
-    if counts[before] == most:
-        return before
-    return next(code for code in LANGUAGES if counts[code] == most)
+    best = [code for code in LANGUAGES if counts[code] == max(counts.values())]
+    if not words or counts[before] == max(counts.values()):
+        best = [before, *(c for c in best if c != before and words)]
+    return tuple(best)

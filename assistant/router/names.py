@@ -70,7 +70,11 @@ def names_in(slot: str, labels: Sequence[str], tongue: Language | None = None) -
     """The names in "a zorb, a blick or a gromp"."""
     joined = (tongue or language("en")).between
     parts = re.split(rf"\s*(?:,|，|、|;|/|\b(?:{joined})\b|还是|和)\s*", slot, flags=re.I)
-    names = [name_in(p, labels, typos=True, tongue=tongue) or p.strip(" ?") for p in parts]
+    tongue = tongue or language("en")
+    names = [
+        name_in(p, labels, typos=True, tongue=tongue) or _without_article(p.strip(" ?"), tongue)
+        for p in parts
+    ]
     return list(dict.fromkeys(n for n in names if n))
 
 
@@ -82,11 +86,11 @@ def find_known(text: str, labels: Sequence[str], *, typos: bool = False) -> str 
     for form in (wanted, singular(wanted), wanted + "s", owner):
         if form in keys:
             return keys[form]
-    if typos:
-        for form in (wanted, singular(wanted)):
-            close = [k for k in keys if _nearly(form, k)]
-            if len(close) == 1:
-                return keys[close[0]]
+    # Of a long name one letter is a typo, whatever is said of it.
+    for form in (wanted, singular(wanted)):
+        close = [k for k in keys if _nearly(form, k) and (typos or min(len(form), len(k)) > 7)]
+        if len(close) == 1:
+            return keys[close[0]]
     return None
 
 

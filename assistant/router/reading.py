@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from assistant.router.grammar import Template
 from assistant.router.language import LONGEST, Language
 from assistant.router.spelling import Sentence
 
@@ -17,6 +18,7 @@ _END = re.compile(
     r"|[。！？]+|\n+",
     re.I,
 )
+_TAIL = 6  # words of what only ends a sentence
 _MOST = 24  # clauses of a message that are read
 _ONES = ("nth", "last", "before", "lasttwo", "firsttwo", "all")
 
@@ -55,7 +57,7 @@ def clauses(
         mark = end[0] if end else ""
         start = end.end() if end else start
         asks = "?" in mark or "？" in mark
-        if not part.strip(" ,;:-–—"):
+        if not part.strip(" ,;:-–—，、；："):
             part = "?" if asks else ""  # only marks
         if not part:
             continue
@@ -85,7 +87,7 @@ def halves(clause: Clause) -> Iterator[tuple[Clause, Clause]]:
         begin = place
         while begin < len(sentence.words) and sentence.words[begin] in tongue.joints:
             begin += 1
-        comma = any(c in ",，;–—" for c in sentence.marks[place - 1])
+        comma = any(c in ",，;；–—" for c in sentence.marks[place - 1])
         if (begin == place and not comma) or sentence.words[place - 1] in tongue.joints:
             continue
         if begin < len(sentence.words):
@@ -101,25 +103,31 @@ def _plain(sentence: Sentence, tongue: Language, asks: bool) -> tuple[Sentence, 
     while len(sentence.words) > 1:
         if cut := _before(sentence, tongue, "requests", "orders"):
             asks = False  # "can you forget it?" is an order
-        elif not (cut := _before(sentence, tongue, "ask_leads", "starts")) and lead is not None:
-            cut = max((e for e in lead.ends(sentence, 0) if e < len(sentence.words)), default=0)
+        else:
+            cut = _before(sentence, tongue, "ask_leads", "starts")
+            cut = cut or _before(sentence, tongue, "that_leads", "subjects")
+            ends = lead.ends(sentence, 0) if lead is not None and not cut else ()
+            cut = max((e for e in ends if e < len(sentence.words)), default=cut)
         if not cut:
             break
         sentence = sentence.part(cut)
     cut = len(sentence.words)
-    while tail is not None:
-        # The longest politeness at the end; a few words at most.
-        ends = (i for i in range(max(1, cut - 6), cut) if cut in tail.ends(sentence, i))
-        if (begin := next(ends, 0)) == 0:
-            break
+    for name, still in (("tags", False), ("ask_tags", True)):
+        # "It's a zorb, can't you see?" tells; "it's a zorb, right?" asks.
+        begin = _after(sentence, tongue.block(name), cut)
+        if asks and begin and sentence.marks[begin - 1]:
+            cut, asks = begin, still
+    while begin := _after(sentence, tail, cut):
         cut = begin
-    tags = tongue.block("tags")
-    if tags is not None and asks:
-        # "It's a zorb, can't you see?" tells.
-        ends = (i for i in range(max(1, cut - 4), cut) if cut in tags.ends(sentence, i))
-        if begin := next((i for i in ends if sentence.marks[i - 1]), 0):
-            cut, asks = begin, False
     return (sentence.part(0, cut) if cut < len(sentence.words) else sentence), asks
+
+
+def _after(sentence: Sentence, block: Template | None, end: int) -> int:
+    """Where the longest fit of a block begins that goes up to ``end``; 0 where none does."""
+    if block is None:
+        return 0
+    starts = range(max(1, end - _TAIL), end)
+    return next((i for i in starts if end in block.ends(sentence, i)), 0)
 
 
 def _before(sentence: Sentence, tongue: Language, name: str, following: str) -> int:
@@ -140,6 +148,9 @@ def _referred(clause: Clause, count: int, turn: tuple[int, ...]) -> Clause:
     newest = turn[0] if turn else count  # "the one before" is before the one discussed
     while place < len(sentence.words):
         kind, end = _reference(sentence, place, tongue)
+        if kind == "all" and place and (block := tongue.block("references", "not_after")):
+            # "Forget all pictures" means everything, not those of this conversation.
+            end = 0 if place in block.ends(sentence, place - 1) else end
         if not end or (unless is not None and unless.ends(sentence, end)):
             place += 1
             continue

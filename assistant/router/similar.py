@@ -19,8 +19,9 @@ from assistant.router.reading import Clause
 __all__ = ["alike", "nearest"]
 
 _SIZES = (3, 4)
-_SURE = 0.62  # cosine from which a likeness is acted on, or asked about where memory changes
-_MARGIN = 0.04  # by which the best intent must lead the next
+_SURE = 0.5  # cosine from which a likeness is acted on, or asked about where memory changes
+_VERY_SURE = 0.75
+_MARGIN = 0.1  # by which the best intent must lead the next
 _ASKS_FIRST = frozenset(
     ("undo", "forget", "forget_all", "forget_today", "forget_session", "forget_picture", "rename",
      "merge", "split", "alias")
@@ -64,14 +65,17 @@ class _Model:
         return sorted(((s, i) for i, s in best.items()), reverse=True)
 
 
-def alike(clause: Clause, context: Context) -> Action | None:
-    """The action of what the clause most resembles; None when it resembles nothing enough."""
+def alike(clause: Clause, context: Context, *, sure: bool = False) -> Action | None:
+    """The action of what the clause most resembles; None when it resembles nothing enough.
+
+    ``sure``: it could as well be a question about a picture, so it has to be very like.
+    """
     tongue = clause.tongue
     if len(clause.sentence.words) < 3 or len(clause.sentence.words) > 25:
         return None
     labels = mentioned(clause.text, context.labels)
     found = nearest(" ".join(clause.sentence.words), labels, tongue)
-    if not found or found[0][0] < _SURE:
+    if not found or found[0][0] < (_VERY_SURE if sure else _SURE):
         return None
     if len(found) > 1 and found[0][0] - found[1][0] < _MARGIN:
         return None

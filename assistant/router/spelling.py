@@ -14,7 +14,7 @@ __all__ = ["Sentence", "Spelling", "near", "tokens_of"]
 # A Chinese sign is a word of its own; what is left are words as they stand between spaces.
 _HAN = r"\u3400-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(
-    rf"[{_HAN}]|[\w@&%+][^\s{_HAN}，。？！、：；,;:!?()\[\]“”«»\"]*|[^\s\w]", re.UNICODE
+    rf"[{_HAN}]|[\w@&%+][^\s{_HAN}，。？！、：；,;:!?=()\[\]“”«»\"]*|[^\s\w]", re.UNICODE
 )
 _DULL = ".'’-_*"  # marks that a word may have inside and does not end with
 _OPENING, _CLOSING = "\"'“«„‘<", "\"'”“»’>"
@@ -65,7 +65,10 @@ class Sentence:
 class Spelling:
     """The table of a language, and the words its phrases know."""
 
-    def __init__(self, table: Mapping[str, str], words: Iterable[str]) -> None:
+    def __init__(
+        self, table: Mapping[str, str], words: Iterable[str], elisions: frozenset[str]
+    ) -> None:
+        self._elisions = elisions
         self._table = {k: tokens_of(v) for k, v in table.items()}
         self._counts = Counter(words)
 
@@ -81,6 +84,12 @@ class Spelling:
                 continue
             small = text.casefold()
             end = token.start() + len(text)
+            head, mark, tail = small.partition("'")
+            if mark and tail and head in self._elisions and small not in self._table:
+                middle = token.start() + len(head) + 1  # l'image: two words
+                words += [(head, token.start(), middle), (tail, middle, end)]
+                marks += ["", token[0][len(text) :]]
+                continue
             for word in self._table.get(small) or [self._right(small) if guess else small]:
                 words.append((word, token.start(), end))
                 marks.append("")

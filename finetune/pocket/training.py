@@ -26,6 +26,7 @@ Learnt = tuple[Tensor, int, Mapping[str, Tensor]]
 """What a step makes: the loss (a scalar with gradient), pictures seen, and numbers to report."""
 
 _REPORT = 20  # steps between two lines of progress
+_LOW = 5  # niceness from which others go before
 
 
 class MasterAdamW:
@@ -187,7 +188,8 @@ class Courtesy:
 
     Two threads that wait for each other come nearly to a stop when one of them has to share its
     core with a process of higher priority; one thread then gets twenty times further. Sums differ
-    in their last bits between thread counts. Reads /proc/stat; without it, it does nothing.
+    in their last bits between thread counts. Reads /proc/stat; without it, or with nearly normal
+    priority, it does nothing.
     """
 
     def __init__(self) -> None:
@@ -207,7 +209,7 @@ class Courtesy:
     def adjust(self) -> int:
         """Choose the number of threads from what others used since the last call."""
         now = self._read()
-        if now is None or self._last is None or now[0] - self._last[0] < 2:
+        if now is None or self._last is None or now[0] - self._last[0] < 2 or os.nice(0) < _LOW:
             return torch.get_num_threads()
         wall, busy, own = (a - b for a, b in zip(now, self._last, strict=True))
         self._last = now

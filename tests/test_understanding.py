@@ -1,0 +1,243 @@
+"""The router's grammar, languages and doubts; the set of utterances is measured by the bench."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+from assistant import open_assistant
+from assistant.build import Imprint
+from assistant.router import Router
+from assistant.router.actions import Context
+from assistant.router.deciding import decide
+from assistant.router.grammar import Template, parse
+from assistant.router.language import LANGUAGES, language
+from assistant.router.spelling import Spelling, near
+from tests.bench.understanding.playing import cases, play, router_with_all_tools
+from tests.fakes import drawing
+from tools.artifacts import Candidate, Change, LabelList, LabelSummary, Recognition
+from tools.models import Models
+from tools.registry import TOOLS
+
+ZORB = Recognition("p", "known", (Candidate("zorb", 0.9),), "taught")
+TAUGHT = Context(("zorb", "blick"), (), 1)
+SHOWN = Context(("zorb", "blick"), (2,), 2)
+TEXT = (
+    "this is a zorb not no , . ? the first picture forget what and when i ask say it's das ist "
+    "kein 这 是 吗 \" ( : same merge rename to 2 l'un all of them"
+)
+SAID = Context(("zorb", "blick"), (), 1, False, ZORB)
+
+
+def fit(template: str, text: str, **classes: str) -> dict[str, str] | None:
+    """The slots of a template in a text."""
+    known: dict[str, Template] = {}
+    for name, line in classes.items():
+        known[name] = parse(line, known)
+    sentence = Spelling({}, (), frozenset()).read(text)
+    found = parse(template, known).match(sentence)
+    return None if found is None else {k: sentence.raw_of(v) for k, v in found.items()}
+
+
+def calls(text: str, context: Context) -> list[tuple[str, dict[str, Any] | None]]:
+    return [(a.tool, a.args) for a in decide(text, context)]
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "slots"),
+    [
+        ("undo [that|it]", "Undo that", {}),
+        ("undo [that|it]", "undo this", None),
+        ("(show|find) [me] {query}", "find me red things", {"query": "red things"}),
+        ("colou?rs? *", "Color of the hat", {}),
+        ("it is {a} : {b}", "it is Rex: my dog", {"a": "Rex", "b": "my dog"}),
+        ("it is {a} : {b}", "it is Rex my dog", None),
+        ("rename {a} to {b}", 'rename "big bob" to Bob', {"a": '"big bob"', "b": "Bob"}),
+        ("{a} and {b} are one", "a and b and c are one", {"a": "a", "b": "b and c"}),
+        ("say {question} is {a}", "say what size is it is M8",
+         {"question": "what size is it", "a": "M8"}),
+        ("这是{label}吗", "这是zorb吗？", {"label": "zorb"}),
+    ],
+)  # fmt: skip
+def test_templates(template: str, text: str, slots: dict[str, str] | None) -> None:
+    assert fit(template, text) == slots
+
+
+def test_classes_stand_for_their_words() -> None:
+    assert fit("<this> is {label}", "that one is a zorb", this="this|that [one]") == {
+        "label": "a zorb"
+    }
+
+
+@pytest.mark.parametrize("line", ["undo [that", "undo that]", "(a|b"])
+def test_a_line_with_a_bracket_too_many_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="bracket"):
+        parse(line, {})
+
+
+def test_one_letter_is_a_typo_two_are_not() -> None:
+    assert near("zorb", "zrob", 1) and near("zorb", "zorbb", 1) and near("zorb", "orb", 1)
+    assert not near("zorb", "bozr", 1) and not near("zorb", "z", 1)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_language_has_words_for_what_is_said(code: str) -> None:
+    tongue = language(code)
+    for key in ("hello", "help", "not_understood", "wipe_ask", "same_or_new", "what_is_it"):
+        said = tongue.said(key, names="a", label="a", other="b")
+        assert said and (
+            code == "en" or said != language("en").said(key, names="a", label="a", other="b")
+        )
+
+
+def test_an_order_to_forget_everything_asks_first_and_yes_does_it(
+    home: Path, fakes: Models
+) -> None:
+    with open_assistant(home=home, models=fakes) as imprint:
+        chat = imprint.conversation()
+        chat.send("this is a zorb", [drawing("red")])
+        asked = chat.send("forget everything")
+        assert "zorb" in asked.text and asked.options == ("yes, forget everything", "no")
+        assert imprint.memory.state.labels and not asked.tool_calls
+        assert chat.send("no").text == "All right, I keep everything."
+        assert not chat.send("yes").tool_calls, "nothing is asked any more"
+        chat.send("forget everything")
+        assert [c.name for c in chat.send("yes").tool_calls] == ["forget_everything"]
+        assert not imprint.memory.state.labels
+
+
+def test_what_only_resembles_an_order_that_loses_something_is_asked_about() -> None:
+    said = decide("take zorb out of your memory for good, would be lovely", TAUGHT)[0]
+    assert said.tool == "" and said.text == "I understood: forget zorb. Is that what you want?"
+    order, neither = said.options
+    assert calls(order, TAUGHT) == [("forget_label", {"label": "zorb"})]
+    assert calls(neither, TAUGHT)[0][0] == ""
+
+
+def test_what_only_resembles_a_question_is_answered() -> None:
+    text = "how trustworthy is your answer"
+    assert calls(text, Context(("zorb",))) == [("report_knowledge", {})]
+
+
+def test_a_tool_that_is_not_there_is_said_honestly() -> None:
+    router = Router().bind_tools([t for t in TOOLS if t.name != "split_label"])
+    for text, words in (
+        ("train on what I taught you", "python -m finetune"),
+        ("split zorb", "yet"),
+    ):
+        said = router.invoke(
+            [SystemMessage("", additional_kwargs={"labels": ["zorb"]}), HumanMessage(text)]
+        )
+        assert not said.tool_calls and words in said.text
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "expected"),
+    [
+        ("das ist ein Zorb", Context((), (1,), 1), [("teach_label", {"label": "Zorb"})]),
+        ("nein, das ist ein Blick", SAID, [("correct_label", {"label": "blick"})]),
+        ("combien y en a-t-il ?", SHOWN,
+         [("answer_question", {"question": "how many are there?"})]),
+        ("c'est l'okapi", Context((), (1,), 1), [("teach_label", {"label": "okapi"})]),
+        ("¿qué es esto?", SHOWN, [("classify_image", {})]),
+        ("no es un zorb", SAID, [("reject_label", {"label": "zorb"})]),
+        ("这不是zorb", SAID, [("reject_label", {"label": "zorb"})]),
+        ("这是一只熊猫", Context((), (1,), 1), [("teach_label", {"label": "熊猫"})]),
+    ],
+)  # fmt: skip
+def test_other_languages(text: str, context: Context, expected: list[Any]) -> None:
+    assert calls(text, context) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "told"),
+    [
+        ("was ist das?", ZORB, "Zorb, 90 %. Es sieht aus wie das, was du mir gezeigt hast."),
+        ("qu'est-ce que c'est ?", Recognition("p", "unknown", (Candidate("zorb", 0.1),), "taught"),
+         "Je ne connais pas cela. Le plus proche est zorb, mais de loin. Qu'est-ce que c'est ?"),
+        ("olvida zorb", Change("forgotten", "zorb"), "Olvidado: zorb. «Deshacer» lo recupera."),
+        ("你知道什么？", LabelList((LabelSummary("zorb", 2, 0, "", ()),)),
+         "我认识1样东西：zorb (2张图片)。"),
+        ("das ist ein Gromp", Change("taught", "gromp", ("p",), 1, same_as="zorb"),
+         "Gelernt: gromp (1 Bild). Gromp und zorb: dasselbe oder etwas Neues?"),
+        ("what is this?", ZORB, "said in English"),
+    ],
+)  # fmt: skip
+def test_results_are_told_in_the_language_of_the_user(text: str, found: Any, told: str) -> None:
+    router = Router().bind_tools(list(TOOLS))
+    thread = [
+        SystemMessage("", additional_kwargs={"labels": ["zorb"]}),
+        HumanMessage(text, additional_kwargs={"photos": [1]}),
+    ]
+    said = router.invoke(thread)
+    result = ToolMessage("said in English", tool_call_id=said.tool_calls[0]["id"], artifact=[found])
+    assert router.invoke([*thread, said, result]).text == told
+
+
+def test_a_failure_is_told_as_the_tool_words_it() -> None:
+    call = {"name": "undo", "args": {}, "id": "1", "type": "tool_call"}
+    thread = [
+        HumanMessage("rückgängig"),
+        AIMessage("", tool_calls=[call]),
+        ToolMessage("There is nothing to undo.", tool_call_id="1", status="error"),
+    ]
+    assert Router().invoke(thread).text == "There is nothing to undo."
+
+
+def test_a_conversation_in_german_stays_german(imprint: Imprint) -> None:
+    chat = imprint.conversation()
+    assert chat.send("das ist ein Zorb", [drawing("red")]).text == "Gelernt: Zorb (1 Bild)."
+    assert chat.send("was ist das?", [drawing("blue", "cross")]).text.endswith("Was ist es?")
+    assert chat.send("Wug").text.startswith("Gelernt: Wug (1 Bild).")
+    assert chat.send("vergiss alles").text.endswith("Soll ich wirklich alles vergessen?")
+    assert chat.send("nein").text == "In Ordnung, ich behalte alles."
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=120),
+        st.lists(
+            st.sampled_from(TEXT.split()),
+            max_size=25,
+        ).map(" ".join),
+    ),
+    st.sampled_from([Context(), TAUGHT, SHOWN, SAID, Context(("zorb",), (), 1, True, ZORB),
+                     Context(("zorb",), wiping=True)]),
+)  # fmt: skip
+def test_no_text_makes_it_fail(text: str, context: Context) -> None:
+    actions = decide(text, context)
+    assert actions
+    assert all(a.tool or a.text for a in actions)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 5000, "no, " * 1250, "is it " * 800 + "?", "(" * 5000, "a b " * 1250, "why? " * 1000,
+     "this is a zorb, " * 310, "the first " * 500, "这是" * 2500, "no " * 59,
+     "and the first " * 20],
+)  # fmt: skip
+def test_five_thousand_characters_take_no_longer_than_a_blink(text: str) -> None:
+    decide("what is this?", SAID)
+    started = time.process_time()
+    assert decide(text, SAID)
+    assert time.process_time() - started < 1.0
+
+
+def test_nothing_is_taught_by_small_talk() -> None:
+    """Of the set: whatever is measured elsewhere, what must not change memory does not."""
+    router = router_with_all_tools()
+    lines = [c for c in cases() if c.expected == "harmless" and not c.held_out]
+    assert len(lines) > 40
+    wrong = [c.text for c in lines if not play(router, c).tool]
+    assert not wrong
+
+
+def test_the_set_is_as_large_as_it_should_be_and_a_third_is_held_out() -> None:
+    lines = cases()
+    held = sum(c.held_out for c in lines)
+    assert len(lines) >= 400 and 0.3 < held / len(lines) < 0.4
