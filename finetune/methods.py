@@ -98,6 +98,8 @@ class Adapted:
         """What trains, by part of the model."""
         counts: dict[str, list[int]] = {}
         for name, parameter in self.model.named_parameters():
+            if ".original_module." in name:  # PEFT's spare copy of a part that trains whole
+                continue
             count = counts.setdefault(_part(name), [0, 0])
             size = _size(parameter)
             count[0] += size if parameter.requires_grad else 0

@@ -75,7 +75,7 @@ def prepare_run(
         on_data(table, plan)
     learner = make_learner(settings, table, plan)
     folder = config.home / "runs"
-    _room(folder, learner.describe())
+    _room(folder, learner.describe(), settings)
     stem = re.sub(r"[^a-z0-9]+", "-", Path(settings.data.source).stem.lower()).strip("-")
     with failures(folder):
         run = create_run(
@@ -152,10 +152,12 @@ def failures(folder: Path) -> Iterator[None]:
         raise
 
 
-def _room(folder: Path, model: dict[str, Any]) -> None:
+def _room(folder: Path, model: dict[str, Any], settings: Settings) -> None:
     """Raises :class:`TrainingFailed` if two checkpoints and two models would not fit."""
     trained = sum(share["trained"] for share in model["trained"])
     needed = 32 * trained + _MARGIN  # float32 and Adam's two moments, twice; two models
+    if settings.method in ("projector", "full", "linear"):  # a checkpoint holds the whole model
+        needed += 8 * sum(share["all"] for share in model["trained"])
     place = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(place).free
     if free < needed:

@@ -289,19 +289,6 @@ def test_a_full_disk_is_one_sentence_and_nothing_on_the_shelf(
     assert not list(run_folder(tmp_path, "f").glob("final_model"))
 
 
-def test_training_fetches_no_kernel_from_the_hub(source: Path, tmp_path: Path) -> None:
-    """bitsandbytes would, at import, where the package ``kernels`` is installed."""
-    (tmp_path / "kernels.py").write_text("open(__file__ + '.ran', 'w'); get_kernel = None")
-    done = subprocess.run(
-        [sys.executable, "-m", "finetune", "few-shot", source, *MODEL, "--max-steps", "1", *TINY,
-         "--set", "data.shots=7", "--home", tmp_path],
-        capture_output=True, text=True, cwd=ROOT, timeout=600,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "kernel" not in done.stderr and not (tmp_path / "kernels.py.ran").exists()
-
-
 def test_help_is_complete_and_quick() -> None:
     for arguments in ([], ["few-shot"], ["prepare"], ["runs"], ["oneshot"]):
         done = subprocess.run(

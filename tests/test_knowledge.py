@@ -9,9 +9,10 @@ from assistant.build import Imprint
 from assistant.turns import Reply
 from tests.conftest import PICTURES
 from tests.fakes import drawing
-from tools.artifacts import KnowledgeReport, LabelReport, from_json, to_json
+from tools.artifacts import from_json, to_json
 from tools.errors import UnknownLabel
 from tools.knowledge import wilson
+from tools.report import KnowledgeReport, LabelReport
 
 
 def picture(name: str) -> Path:

@@ -14,24 +14,20 @@ from assistant.ui.guard import names_address
 from assistant.ui.titles import title_of
 from assistant.ui.view import Progress, View, chat_view, plain, unplain
 from tools.artifacts import (
-    Accuracy,
     Candidate,
     Change,
     Comparison,
     Concern,
-    Confusion,
     Explanation,
-    KnowledgeReport,
     LabelList,
-    LabelReport,
     LabelSummary,
     Matches,
     Recognition,
     Shown,
-    WorstExemplar,
 )
 from tools.images import open_photo
 from tools.registry import TOOLS
+from tools.report import Accuracy, Confusion, KnowledgeReport, LabelReport, WorstExemplar
 
 EVIL = "<img src=x onerror=\"alert('x')\">**bold** ${x} {{y}}"
 ALBUM = ["a" * 64, "b" * 64]

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from tools.report import KnowledgeReport
+
 __all__ = [
-    "Accuracy",
     "Answer",
     "Artifact",
     "Candidate",
@@ -18,18 +19,13 @@ __all__ = [
     "Change",
     "Comparison",
     "Concern",
-    "Confusion",
     "Explanation",
-    "KnowledgeReport",
     "LabelList",
-    "LabelReport",
     "LabelSummary",
     "Matches",
-    "NextPicture",
     "Recognition",
     "Shown",
     "Told",
-    "WorstExemplar",
     "from_json",
     "to_json",
 ]
@@ -202,85 +198,6 @@ class LabelList:
 
     labels: tuple[LabelSummary, ...]
     kind: Literal["labels"] = "labels"
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How many of the pictures that could be asked about were recognised when left out."""
-
-    right: int
-    asked: int
-    low: float | None = None
-    """The ends of the 95 % Wilson interval, in [0, 1]; None where there is too little to tell."""
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class WorstExemplar:
-    """The picture that fits its label least: the label's probability when it is left out."""
-
-    photo_id: str
-    label: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Two labels that are mixed up: pictures of ``label`` taken for ``other``, and the reverse."""
-
-    label: str
-    other: str
-    taken: int
-    """Pictures of ``label`` taken for ``other``."""
-    reverse: int
-    """Pictures of ``other`` taken for ``label``; never more than ``taken``."""
-    photo_id: str
-    """The picture of ``label`` that looked least like one."""
-
-
-@dataclass(frozen=True)
-class NextPicture:
-    """The picture most worth showing next."""
-
-    label: str
-    text: str
-    """Which picture and why, a sentence."""
-
-
-@dataclass(frozen=True)
-class LabelReport:
-    """How well one label is known."""
-
-    name: str
-    count: int
-    """Its pictures."""
-    accuracy: Accuracy
-    unrecognised: int = 0
-    """Pictures left out that were not taken for any label."""
-    worst: WorstExemplar | None = None
-    alike: bool = False
-    """Its pictures are all nearly the same, so that its accuracy says little."""
-    aliases: tuple[str, ...] = ()
-    """What it is also called."""
-
-
-@dataclass(frozen=True)
-class KnowledgeReport:
-    """How well the taught labels are known, each picture judged by the others."""
-
-    labels: tuple[LabelReport, ...]
-    """The labels reported on, in the order of teaching: all of them, or the one asked about."""
-    overall: Accuracy
-    confusion: Confusion | None = None
-    """The pair that is mixed up most."""
-    next: NextPicture | None = None
-    kind: Literal["knowledge"] = "knowledge"
-
-    @property
-    def worst(self) -> WorstExemplar | None:
-        """The picture of these labels that fits its label least."""
-        found = [x.worst for x in self.labels if x.worst is not None]
-        return min(found, key=lambda w: w.probability, default=None)
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Annotated
 
 from langchain_core.tools import InjectedToolArg, tool
 
-from tools.artifacts import (
-    Accuracy,
-    Confusion,
-    KnowledgeReport,
-    LabelList,
-    LabelReport,
-    LabelSummary,
-    NextPicture,
-    WorstExemplar,
-)
+from tools.artifacts import LabelList, LabelSummary
 from tools.desk import Desk
 from tools.memory import Memory
 from tools.memory.state import Exemplar, Label
-from tools.wording import article, capital, count, join, percent
+from tools.report import (
+    LEAST,
+    UNEVEN,
+    Accuracy,
+    Confusion,
+    KnowledgeReport,
+    LabelReport,
+    NextPicture,
+    WorstExemplar,
+    worded,
+)
+from tools.wording import article, count, join
 
 if TYPE_CHECKING:
     from tools.recognizer import LeftOut
@@ -34,11 +36,8 @@ __all__ = ["list_labels", "report_knowledge", "summaries", "wilson"]
 
 _THUMBNAILS = 4
 _NOTHING = "Nothing yet. Send a picture and say “this is a zorb”, and I will know zorbs."
-_LEAST = 3  # pictures below which a share of right answers says nothing
-_UNEVEN = 3  # times as many pictures of one label as of another
 _ALIKE = 0.95  # cosine in the deciding metric that every two pictures of a label reach
 _COMPARED = 8  # newest pictures of a label that are compared with each other
-_NAMED = 4
 
 
 @tool(response_format="content_and_artifact")
@@ -74,7 +73,7 @@ def report_knowledge(
     overall = _accuracy([x for x in left_out if x.label_id in ids])
     confusion = _confusion(desk, left_out, ids)
     report = KnowledgeReport(reports, overall, confusion, _next_picture(reports, confusion))
-    return _worded(report, one=label is not None), report
+    return worded(report, one=label is not None), report
 
 
 def summaries(memory: Memory) -> list[LabelSummary]:
@@ -114,7 +113,7 @@ def _label_report(desk: Desk, label: Label, left_out: "Sequence[LeftOut]") -> La
     photos = {e.id: e.photo_id for e in shown}
     least = min(mine, key=lambda x: (_own(x), x.sample_id), default=None)
     worst = None
-    if least is not None and len(shown) >= _LEAST:
+    if least is not None and len(shown) >= LEAST:
         worst = WorstExemplar(photos[least.sample_id], label.name, _own(least))
     return LabelReport(
         label.name,
@@ -129,7 +128,7 @@ def _label_report(desk: Desk, label: Label, left_out: "Sequence[LeftOut]") -> La
 
 def _accuracy(left_out: "Sequence[LeftOut]") -> Accuracy:
     right, asked = sum(x.right for x in left_out), len(left_out)
-    if asked < _LEAST:
+    if asked < LEAST:
         return Accuracy(right, asked)
     return Accuracy(right, asked, *wilson(right, asked))
 
@@ -210,9 +209,9 @@ def _next_picture(labels: Sequence[LabelReport], mixed: Confusion | None) -> Nex
             f"{count(weak.accuracy.asked, 'picture')}"
         )
         return _next(weak.name, text)
-    if fewest.count < _LEAST:
+    if fewest.count < LEAST:
         return _next(fewest.name, f"{_another(fewest.name)}, because two pictures are few")
-    if most.count >= _UNEVEN * fewest.count:
+    if most.count >= UNEVEN * fewest.count:
         text = (
             f"{_another(fewest.name)}, because I have {fewest.count} of it and "
             f"{most.count} of {most.name}"
@@ -229,77 +228,3 @@ def _another(name: str) -> str:
 
 def _next(label: str, text: str) -> NextPicture:
     return NextPicture(label, f"Most worth showing next: {text}.")
-
-
-# --- wording ------------------------------------------------------------------------------------
-
-
-def _worded(report: KnowledgeReport, *, one: bool) -> str:
-    pictures = sum(x.count for x in report.labels)
-    if one:
-        label = report.labels[0]
-        other = f", also called {join(label.aliases)}" if label.aliases else ""
-        opening = f"{capital(label.name)}{other}, {count(pictures, 'picture')}: "
-    else:
-        known = count(len(report.labels), "thing")
-        opening = f"I know {known} from {count(pictures, 'picture')}: "
-    parts = [opening + _judged(report.overall)]
-    if not one:
-        parts += _few(report.labels)
-    parts += _faults(report, one=one)
-    if report.next is not None:
-        parts.append(report.next.text)
-    return " ".join(parts)
-
-
-def _judged(accuracy: Accuracy) -> str:
-    if accuracy.low is None or accuracy.high is None:
-        return "too few to tell how well."
-    return (
-        f"asked about each as if I had not seen it, I get {accuracy.right} of {accuracy.asked} "
-        f"right ({_share(accuracy.right / accuracy.asked)}, likely between "
-        f"{round(accuracy.low * 100)} and {_share(accuracy.high)})."
-    )
-
-
-def _few(labels: Sequence[LabelReport]) -> list[str]:
-    few = [x.name for x in labels if x.count < _LEAST]
-    # When nothing at all can be judged, that has been said.
-    if not few or all(x.accuracy.low is None for x in labels):
-        return []
-    more = len(few) - _NAMED
-    names = join([*few[:_NAMED], f"{more} more"] if more > 0 else few)
-    return [f"Of {names} I have too few to tell."]
-
-
-def _faults(report: KnowledgeReport, *, one: bool) -> list[str]:
-    parts = []
-    mixed = report.confusion
-    if mixed is not None:
-        text = f"I took {count(mixed.taken, 'picture')} of {mixed.label} for {mixed.other}"
-        if mixed.reverse:
-            text += f" and {mixed.reverse} of {mixed.other} for {mixed.label}"
-        parts.append(f"{text}.")
-    unrecognised = sum(x.unrecognised for x in report.labels)
-    if unrecognised:
-        parts.append(f"I would not have recognised {unrecognised} at all.")
-    worst = report.worst
-    if worst is not None and (mixed is not None or unrecognised or one):
-        parts.append(
-            f"The picture that fits least is {'this' if one else 'this ' + worst.label} "
-            f"({percent(worst.probability)})."
-        )
-    counts = [x.count for x in report.labels]
-    if len(counts) > 1 and max(counts) >= _UNEVEN * max(min(counts), 1):
-        most = max(report.labels, key=lambda x: x.count)
-        fewest = min(report.labels, key=lambda x: x.count)
-        parts.append(
-            f"The pictures are uneven: {most.count} of {most.name}, "
-            f"{fewest.count} of {fewest.name}."
-        )
-    return parts
-
-
-def _share(share: float) -> str:
-    """A share that was counted, which may be 0 or 100 %."""
-    return f"{round(share * 100)} %"

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from assistant.turns import Event, Reply, Step, Token, ToolFinished
-from tools.artifacts import KnowledgeReport, LabelReport, to_json
+from tools.artifacts import to_json
+from tools.report import KnowledgeReport, LabelReport
 from tools.survey import Surveyed
 from tools.wording import count
 

@@ -1,7 +1,9 @@
-"""The default brain: plain English to tool calls, without a network, weights or chance.
+"""The default brain: what people type to tool calls, without a network, weights or chance.
 
-``phrases`` is the table of what people say, ``reading`` takes a message apart by it, ``brain`` is
-the chat model that answers with the calls and then words their results.
+``en.yaml`` and its likes are the tables of what people say, ``grammar`` and ``spelling`` match it,
+``reading`` takes a message apart, ``deciding`` decides with a handler an intent (``changing``,
+``handlers``) or, where no line fits, by likeness (``similar``); ``brain`` is the chat model that
+answers with the calls and then words their results (``telling``, in other languages).
 """
 
 from assistant.router.brain import Router

@@ -86,6 +86,12 @@ def _on_teach(reading: Reading, clause: Clause, context: Context) -> Action | No
     return action
 
 
+def _on_teach_bare(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    """ "Zorb, a round toy": what follows the comma says what it is."""
+    described = re.match(r"(?:an?|my|the|our) ", reading.slots["description"], re.I)
+    return _on_described(reading, clause, context) if described else None
+
+
 def _on_teach_here(reading: Reading, clause: Clause, context: Context) -> Action | None:
     """ "I found a zorb": of the picture that comes with it."""
     return _on_teach(reading, clause, context) if context.turn_photos else None
@@ -242,6 +248,12 @@ def _on_alias(reading: Reading, clause: Clause, context: Context) -> Action | No
     return Action("alias_label", {"label": label, "alias": other})
 
 
+def _on_alias_called(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    """ "A zorb is called Kugel" in German; "it is called Kugel" says what the picture shows."""
+    pointed = _POINTED.fullmatch(reading.slots["label"])
+    return None if pointed else _on_alias(reading, clause, context)
+
+
 def _on_choose(reading: Reading, clause: Clause, context: Context) -> Action | None:
     """ "I'd go with blick", when asked."""
     label = label_in(reading, clause, context)
@@ -261,13 +273,6 @@ def _on_split(reading: Reading, clause: Clause, context: Context) -> Action | No
     return Action("split_label", {**args, "new": new[0]} if new else args)
 
 
-def _on_teach_answer(reading: Reading, clause: Clause, context: Context) -> Action | None:
-    question, answer = (reading.slots[k].strip(" \"“”'?,.;:") for k in ("question", "answer"))
-    if not question or not answer:
-        return None
-    return Action("teach_answer", {"question": question, "answer": answer})
-
-
 def _on_undo(
     reading: Reading, clause: Clause, context: Context
 ) -> Action | Sequence[Action] | None:
@@ -276,7 +281,9 @@ def _on_undo(
     named = "label" in reading.slots and not _POINTED.fullmatch(reading.slots["label"])
     if named and label_in(reading, clause, context) is None:
         return None
-    if clause.photos:
+    if clause.photos and re.match(
+        r"(?:forget|unlearn|delete|drop|remove|erase)", clause.text, re.I
+    ):
         return Action("forget_pictures", {})  # "forget this", of a picture that is named
     return Action("undo", {})
 
@@ -288,11 +295,11 @@ CHANGING: dict[str, Handler] = {
     "forget_session": _since("session"),
     "forget_picture": _order("forget_pictures"),
     "forget": _on_forget,
-    "teach_answer": _on_teach_answer,
     "choose": _on_choose,
     "split": _on_split,
     "alias_say": _on_alias,
     "alias": _on_alias,
+    "alias_called": _on_alias_called,
     "rename": _two_names("rename_label", "new"),
     "merge": _on_merge,
     "merge_plural": _two_names("merge_labels", "into", known=2),
@@ -303,5 +310,6 @@ CHANGING: dict[str, Handler] = {
     "reject_last": _on_reject_last,
     "teach_described": _on_described,
     "teach": _on_teach,
+    "teach_bare": _on_teach_bare,
     "teach_here": _on_teach_here,
 }

@@ -25,6 +25,7 @@ _DEICTIC = re.compile(
     r"holding|count|bigger|smaller|largest)\b",
     re.I,
 )
+_NUMBERED = re.compile(r"(\b(?:photo|picture|image|pic|drawing|number)s?\s*)?#(\d+)", re.I)
 _MANY = re.compile(r"\b(?:these|those|they|them|both|all)\b", re.I)
 # What begins like this is a sentence and no name.
 _TELLS = re.compile(
@@ -50,6 +51,7 @@ def decide(message: str, context: Context) -> list[Action]:
             answered = _whole(message, context, tongue)
         if answered is not None:
             return _finished(answered, message, context, tongue)
+    message = _NUMBERED.sub(lambda m: f"{m[1] or 'picture '}{m[2]}", message)
     actions: list[Action] = []
     for tongue in tongues:
         found, understood = _taken_apart(message, context, tongue)
@@ -106,7 +108,7 @@ def _taken_apart(message: str, context: Context, tongue: Language) -> tuple[list
 
 def _understood(clause: Clause, context: Context) -> list[Action] | None:
     """What the table makes of a clause, or of its parts."""
-    for first, second in halves(clause):
+    for first, second in halves(clause, "starts"):
         right, left = _understood(second, context), _read(first, context)
         asks = second.question or _ORDERS.match(second.text) is not None
         if right is None and left is not None and asks and _read(clause, context) is None:
@@ -117,7 +119,11 @@ def _understood(clause: Clause, context: Context) -> list[Action] | None:
             if left is None and first.photos:
                 right = [_with_photos(a, first) for a in right]
             return [*(left or ()), *right]
-    return _read(clause, context)
+    whole = _read(clause, context)
+    if whole is None:
+        parts = (_read(second, context) for _, second in halves(clause, "tells"))
+        whole = next((p for p in parts if p is not None), None)
+    return whole
 
 
 def _read(clause: Clause, context: Context) -> list[Action] | None:

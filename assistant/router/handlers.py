@@ -1,6 +1,6 @@
 """One handler an intent: what a phrase that fits means here, or that it means nothing.
 
-Those that change memory are in :mod:`assistant.router.changing`; these ask and talk. Knows nothing
+Most that change memory are in :mod:`assistant.router.changing`; these ask and talk. Knows nothing
 of how a message is taken apart.
 """
 
@@ -98,7 +98,8 @@ def _on_compare(reading: Reading, clause: Clause, context: Context) -> Action | 
         here = context.turn_photos[-1] if context.turn_photos else context.photo_count
         if here != clause.photos[0]:
             return Action("compare_images", {"photos": sorted((clause.photos[0], here))})
-    photos = list(clause.photos) if len(clause.photos) > 1 else []
+    typed = [int(n) for n in re.findall(r"\b\d\b", clause.text)]  # "compare 1 and 3"
+    photos = list(clause.photos) if len(clause.photos) > 1 else typed if len(typed) == 2 else []
     return Action("compare_images", {"photos": photos} if photos else {})
 
 
@@ -170,6 +171,13 @@ def _question(text: str) -> Handler:
     return handle
 
 
+def _on_teach_answer(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    question, answer = (reading.slots[k].strip(" \"“”'?,.;:") for k in ("question", "answer"))
+    if not question or not answer:
+        return None
+    return Action("teach_answer", {"question": question, "answer": answer})
+
+
 def _on_mumble(reading: Reading, clause: Clause, context: Context) -> Action | None:
     """ "Hm?": with a picture a question, without one nothing."""
     if context.turn_photos and clause.marked:
@@ -186,6 +194,7 @@ def _on_known(reading: Reading, clause: Clause, context: Context) -> Action | No
 
 HANDLERS: dict[str, Handler] = {
     **CHANGING,
+    "teach_answer": _on_teach_answer,
     "report": _on_report,
     "known": _on_known,
     "why": _on_why,

@@ -77,10 +77,13 @@ def clauses(
     return found or oil
 
 
-def halves(clause: Clause) -> Iterator[tuple[Clause, Clause]]:
-    """The two parts a clause may have: "describe this | and tell me what colour it is"."""
+def halves(clause: Clause, second: str) -> Iterator[tuple[Clause, Clause]]:
+    """The two parts a clause may have: "describe this | and tell me what colour it is".
+
+    The later one begins with what the block named ``second`` has.
+    """
     sentence, tongue = clause.sentence, clause.tongue
-    starts = tongue.block("starts")
+    starts = tongue.block(second)
     if starts is None or len(sentence.words) > LONGEST:
         return
     for place in range(1, len(sentence.words)):
@@ -91,10 +94,10 @@ def halves(clause: Clause) -> Iterator[tuple[Clause, Clause]]:
         if (begin == place and not comma) or sentence.words[place - 1] in tongue.joints:
             continue
         if begin < len(sentence.words):
-            second, asks = _plain(sentence.part(begin), tongue, clause.marked)
-            if starts.ends(sentence, begin) or starts.ends(second, 0):
+            later, asks = _plain(sentence.part(begin), tongue, clause.marked)
+            if starts.ends(sentence, begin) or starts.ends(later, 0):
                 first = Clause(sentence.part(0, place), False, tongue, clause.photos)
-                yield first, replace(clause, sentence=second, marked=asks)
+                yield first, replace(clause, sentence=later, marked=asks)
 
 
 def _plain(sentence: Sentence, tongue: Language, asks: bool) -> tuple[Sentence, bool]:
@@ -157,6 +160,8 @@ def _referred(clause: Clause, count: int, turn: tuple[int, ...]) -> Clause:
         match kind:
             case "nth":
                 these = [_number(w, tongue) for w in sentence.words[place:end]]
+                if len([n for n in these if n]) > 1 and sentence.words[end - 1] == "one":
+                    these.pop()  # "the second one"
             case "last":
                 these = [count]
             case "before":

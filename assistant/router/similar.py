@@ -21,6 +21,7 @@ __all__ = ["alike", "nearest"]
 _SIZES = (3, 4)
 _SURE = 0.5  # cosine from which a likeness is acted on, or asked about where memory changes
 _VERY_SURE = 0.75
+_BUT = frozenset(("not", "never", "if", "why", "how", "what"))
 _MARGIN = 0.1  # by which the best intent must lead the next
 _ASKS_FIRST = frozenset(
     ("undo", "forget", "forget_all", "forget_today", "forget_session", "forget_picture", "rename",
@@ -80,6 +81,8 @@ def alike(clause: Clause, context: Context, *, sure: bool = False) -> Action | N
     if len(found) > 1 and found[0][0] - found[1][0] < _MARGIN:
         return None
     intent = found[0][1]
+    if intent in _ASKS_FIRST and _BUT.intersection(clause.sentence.words):
+        return None  # "I will never forget it"
     slots = dict(zip(("label", "other"), labels, strict=False))
     if intent in ("forget", "split", "find_label") and len(labels) != 1:
         return None

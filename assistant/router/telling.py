@@ -13,11 +13,11 @@ from tools.artifacts import (
     Change,
     Comparison,
     Explanation,
-    KnowledgeReport,
     LabelList,
     Matches,
     Recognition,
 )
+from tools.report import KnowledgeReport
 from tools.wording import capital, percent
 
 __all__ = ["told"]

@@ -8,21 +8,19 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from tools.artifacts import (
-    Accuracy,
     Artifact,
     Candidate,
     Change,
     Comparison,
     Concern,
     Explanation,
-    KnowledgeReport,
     LabelList,
-    LabelReport,
     LabelSummary,
     Matches,
     Recognition,
     Shown,
 )
+from tools.report import Accuracy, KnowledgeReport, LabelReport
 from tools.wording import count, join, percent
 
 __all__ = ["Picture", "card", "known_panel", "photo_strip", "waiting"]
