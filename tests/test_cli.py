@@ -54,7 +54,9 @@ def test_teaching_lives_from_command_to_command(run: Callable[..., Result], tmp_
     # A conversation goes on from one command to the next.
     run("ask", "what is this?", "--photo", str(blue), "-p", str(red))
     fixed = json.loads(run("ask", "no, it's a blick", "--json").stdout)
-    assert fixed["tool_calls"][0]["name"] == "correct_label" and fixed["tool_calls"][0]["ok"]
+    (call,) = fixed["tool_calls"]
+    assert call["name"] == "teach_label" and call["ok"], "what was not known is taught"
+    assert call["args"]["label"] == "blick"
 
 
 def test_single_tasks(run: Callable[..., Result]) -> None:

@@ -103,7 +103,7 @@ def test_the_readme_s_terminal_conversation_runs(tmp_path: Path) -> None:
     assert taught.startswith("Learned zorb (1 picture).")
     assert known.startswith("Zorb, ") and "you showed me" in known
     assert unknown.startswith("I don't know this.")
-    assert fixed.startswith("Fixed: this is a blick")
+    assert fixed.startswith("Learned blick (1 picture).")
     assert "zorb" in knows and "blick" in knows
     assert undone.startswith("Undone")
 
