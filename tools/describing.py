@@ -2,8 +2,8 @@
 
 The captioner proposes sentences and the embedder picks the nearest (CLIPScore; Hessel et al., EMNLP
 2021). An embedder that comes with names of its own knows them better than a small captioner does:
-what it is sure of is said, and a thing that it does not see among its likeliest names is not.
-Knows nothing of what was taught.
+of one thing alone, what it is sure of is said, and no name otherwise. Knows nothing of what was
+taught.
 """
 
 import re
@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from tools.images import Photo
 from tools.sight import SURE, Sight
-from tools.wording import article, join
+from tools.wording import article
 
 __all__ = ["NAMELESS", "describe", "things_in"]
 
 NAMELESS = "something I have no name for"
 _CAPTIONS = 6  # beams; on drawings of an unseen style the right name is in 60 % of such sets
-_SEEN = 12  # names of a vocabulary that a picture of several things may show
 _BETWEEN = re.compile(r", (?:and )?| and | to the (?:left|right) of | above | below ")
 _GROUND = re.compile(r" on an? \w+ background$")
 
@@ -44,12 +43,9 @@ def things_in(text: str) -> list[str]:
 
 
 def _agreed(sight: Sight, vector: NDArray[np.float32], text: str) -> str:
-    likely = sight.name(vector, _SEEN)
-    best = likely[0].name
-    if likely[0].probability >= SURE:
-        return text if best in text else article(best)
-    things = things_in(text)
-    seen = [t for t in things if any(c.name in t for c in likely)] if len(things) > 1 else []
-    if not seen:
+    if len(things_in(text)) > 1:
+        return text  # one vector says little of several things
+    best = sight.name(vector, 1)[0]
+    if best.probability < SURE:
         return NAMELESS
-    return text if len(seen) == len(things) else join([*seen, "something else"])
+    return text if best.name in text else article(best.name)

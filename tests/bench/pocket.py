@@ -179,7 +179,7 @@ def said_things(text: str) -> list[str]:
         part = _NUMBER.sub("", part.strip())
         first, _, rest = part.partition(" ")
         names.append(rest if first in COLOURS and rest else part)
-    return [n for n in names if n and n not in (NAMELESS, "something else")]
+    return [n for n in names if n and n != NAMELESS]
 
 
 def _means(said: str, gallery: Gallery, concept: int) -> bool:
