@@ -38,7 +38,8 @@ def _sight(captions: Sequence[str], likely: Sequence[tuple[str, float]], own: bo
         # of one thing, and not sure: no name at all
         (["a cat"], [("cat", SURE - 0.01)], NAMELESS),
         # of several things the captioner alone can speak
-        (["two red ducks and a cat"], [("apple", SURE + 0.1)], "two red ducks and a cat"),
+        (["two red ducks and a cat"], [("apple", SURE - 0.1)], "two red ducks and a cat"),
+        (["two red ducks and a cat"], [("apple", SURE + 0.1)], "an apple"),
         ([], [("duck", 0.9)], ""),
     ],
 )  # fmt: skip

@@ -43,9 +43,8 @@ def things_in(text: str) -> list[str]:
 
 
 def _agreed(sight: Sight, vector: NDArray[np.float32], text: str) -> str:
-    if len(things_in(text)) > 1:
-        return text  # one vector says little of several things
     best = sight.name(vector, 1)[0]
-    if best.probability < SURE:
-        return NAMELESS
-    return text if best.name in text else article(best.name)
+    if best.probability >= SURE:
+        return text if best.name in text else article(best.name)
+    # One vector says little of several things: of those the captioner alone can speak.
+    return text if len(things_in(text)) > 1 else NAMELESS

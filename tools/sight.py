@@ -25,7 +25,7 @@ __all__ = ["SURE", "TEMPLATES", "Sight", "SightModels", "softmax"]
 log = logging.getLogger(__name__)
 TEMPLATES = ("{}", "a picture of {}")
 """What is said of a name; its prototype is the mean over them."""
-SURE = 0.2
+SURE = 0.22
 """A name of the vocabulary this likely is said; of drawings in a style never seen in training,
 three in four such names are right (python -m tests.bench.pocket)."""
 _CACHED = 4_096  # vectors: 4 MB at d = 256
