@@ -21,7 +21,7 @@ def _sight(captions: Sequence[str], likely: Sequence[tuple[str, float]], own: bo
         vector=lambda photo: np.ones(1, np.float32),
         embedder=SimpleNamespace(
             embed_texts=lambda texts: np.arange(len(texts), dtype=np.float32)[:, None],
-            vocabulary=(("duck", ()),) if own else (),
+            vocabulary=[(f"thing {n}", ()) for n in range(100 if own else 99)],
         ),
         name=lambda vector, count: [Candidate(n, p) for n, p in likely[:count]],
     )
@@ -47,7 +47,7 @@ def test_what_is_said(captions: list[str], likely: list[tuple[str, float]], said
     assert describe(_sight(captions, likely), SimpleNamespace()) == said  # type: ignore[arg-type]
 
 
-def test_without_names_of_its_own_the_embedder_only_chooses() -> None:
+def test_without_many_names_of_its_own_the_embedder_only_chooses() -> None:
     sight = _sight(["a cat", "a dog on a sofa"], [("duck", 0.9)], own=False)
     assert describe(sight, SimpleNamespace()) == "a dog on a sofa"  # type: ignore[arg-type]
 
