@@ -10,10 +10,11 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from assistant.agent import messages_for, respond
+from assistant.agent import respond
 from assistant.brains import Brain
 from assistant.history import Transcript, now
 from assistant.settings import Settings
+from assistant.thread import messages_for
 from assistant.turns import Event, Reply, Step, ToolFinished, Turn, focus_of
 from tools.desk import Desk, Focus
 from tools.errors import PhotoError

@@ -9,6 +9,7 @@ import errno
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -91,15 +92,15 @@ def carry_out(run: Run, learner: Learner, *, on_event: Told | None = None) -> di
         session = Session(run.folder, run.log, stop, on_event)
         try:
             results = execute(run, learner, session)
-        except Stopped:
-            run.end("stopped")
-            raise
-        except BaseException as problem:
-            with suppress(OSError):  # the disk may be what is wrong
-                run.end("failed", str(problem) or type(problem).__name__)
-            raise
-        run.end("finished")
-        return results
+            run.end("finished")
+            return results
+        finally:
+            problem = sys.exception()
+            if isinstance(problem, Stopped):
+                run.end("stopped")
+            elif problem is not None:
+                with suppress(OSError):  # the disk may be what is wrong
+                    run.end("failed", str(problem) or type(problem).__name__)
 
 
 @contextmanager

@@ -9,13 +9,12 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from hashlib import sha256
 from threading import Event, Lock
 from typing import Any, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -26,13 +25,11 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from PIL import Image
 from pydantic import PrivateAttr
 
 from assistant.aside import Aside
+from assistant.bound import ToolModel
 from tools.config import ModelChoice
 from tools.models.sources import Located, locate
 
@@ -43,7 +40,7 @@ _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.S)
 _NO_WORDS = re.compile(r"\A\s*[\[{].*|\s*<tool_call>.*|\s*<[a-z_]{0,9}\Z|\s+\Z", re.S)
 
 
-class LocalChat(BaseChatModel):
+class LocalChat(ToolModel):
     """The chat model of a folder or a Hub id that is on this machine; loaded at first use."""
 
     sees: bool
@@ -72,16 +69,6 @@ class LocalChat(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "imprint-local"
-
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | None = None,
-        **kwargs: Any,
-    ) -> Runnable[Any, AIMessage]:
-        """The model that is told of these tools."""
-        return self.bind(tools=[convert_to_openai_tool(t) for t in tools], **kwargs)
 
     def _stream(
         self,

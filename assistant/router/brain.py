@@ -5,13 +5,12 @@ offline, well under a millisecond; it words results by joining what the tools sa
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
@@ -21,10 +20,8 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from assistant.bound import ToolModel
 from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
 from assistant.router.language import LANGUAGES, language, likely
@@ -34,22 +31,12 @@ from tools.artifacts import Change, Recognition
 __all__ = ["Router"]
 
 
-class Router(BaseChatModel):
+class Router(ToolModel):
     """A chat model without a model."""
 
     @property
     def _llm_type(self) -> str:
         return "imprint-router"
-
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | None = None,
-        **kwargs: Any,
-    ) -> Runnable[Any, AIMessage]:
-        """The router that calls only these tools."""
-        return self.bind(tools=[convert_to_openai_tool(t) for t in tools], **kwargs)
 
     def _generate(
         self,

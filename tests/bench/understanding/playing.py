@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from langchain_core.messages import AIMessage
 
-from assistant.agent import messages_for
 from assistant.router import Router
+from assistant.thread import messages_for
 from assistant.turns import Turn
 from tests.bench.understanding.judging import CHANGES, ORDER, Call, judge
 from tests.bench.understanding.situations import SITUATIONS
