@@ -7,9 +7,9 @@ none of them, or comes with a new picture, is an ordinary message.
 from collections.abc import Callable
 
 from assistant.router.actions import Action, Context
-from assistant.router.changing import teach_action
 from assistant.router.language import Language, Reading
 from assistant.router.names import name_in
+from assistant.router.teaching import teach_action
 from tools.artifacts import Change, Recognition
 from tools.wording import article, capital, join
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from assistant.router.actions import Action, Context
 from assistant.router.answers import reply_to_question
-from assistant.router.changing import teach_action
 from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
 from assistant.router.language import LONGEST, Language, language, likely
 from assistant.router.names import mentioned, name_in, singular
 from assistant.router.reading import Clause, clauses, halves
 from assistant.router.similar import alike
+from assistant.router.teaching import teach_action
 from tools.wording import article, is_plural, join
 
 __all__ = ["decide"]

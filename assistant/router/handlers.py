@@ -1,16 +1,18 @@
 """One handler an intent: what a phrase that fits means here, or that it means nothing.
 
-Most that change memory are in :mod:`assistant.router.changing`; these ask and talk. Knows nothing
-of how a message is taken apart.
+Those that change memory are in :mod:`assistant.router.teaching` and
+:mod:`assistant.router.ordering`; these ask and talk. Knows nothing of how a message is taken apart.
 """
 
 import re
 
 from assistant.router.actions import Action, Context
-from assistant.router.changing import CHANGING, Handler
 from assistant.router.language import Reading
 from assistant.router.names import find_known, name_in, names_in
+from assistant.router.ordering import ORDERING
+from assistant.router.pointing import Handler
 from assistant.router.reading import Clause
+from assistant.router.teaching import TEACHING
 
 __all__ = ["HANDLERS", "TAKE_PHOTOS"]
 
@@ -193,7 +195,8 @@ def _on_known(reading: Reading, clause: Clause, context: Context) -> Action | No
 
 
 HANDLERS: dict[str, Handler] = {
-    **CHANGING,
+    **TEACHING,
+    **ORDERING,
     "teach_answer": _on_teach_answer,
     "report": _on_report,
     "known": _on_known,
