@@ -32,7 +32,15 @@ from finetune.pocket.drawings import Gallery
 from finetune.pocket.pool import Pools
 from finetune.pocket.talk import caption
 from finetune.pocket.text import dressed
-from finetune.pocket.tower import ALL_PATCHES, MEAN, STD, normalise, tokens_kept
+from finetune.pocket.tower import (
+    ALL_PATCHES,
+    MEAN,
+    STD,
+    compute_dtype,
+    normalise,
+    save_weights,
+    tokens_kept,
+)
 from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 from finetune.pocket.world import Scene, chance_for, render_scenes, render_views, sample_scenes
 
@@ -87,7 +95,7 @@ class BlipSettings:
 def make_blip(
     tower: CLIPVisionModelWithProjection, vocab: int, settings: BlipSettings
 ) -> BlipForConditionalGeneration:
-    """A BLIP whose vision tower is converted from the CLIP tower; fresh decoder; bfloat16."""
+    """A BLIP whose vision tower is converted from the CLIP tower; fresh decoder."""
     torch.manual_seed(settings.seed)
     source = tower.config
     vision = BlipVisionConfig(
@@ -126,7 +134,7 @@ def make_blip(
     model.generation_config.update(
         bos_token_id=2, eos_token_id=3, pad_token_id=1, max_new_tokens=24, do_sample=False
     )
-    return model.bfloat16()
+    return model.to(compute_dtype())
 
 
 def caption_batch(
@@ -273,7 +281,7 @@ def named_share(
 def save_blip(model: BlipForConditionalGeneration, tokenizer: Tokenizer, folder: Path) -> None:
     """Weights, configs, tokenizer and processor, as on the Hub."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    save_weights(model, folder)
     images = BlipImageProcessorPil(
         size={"height": 64, "width": 64}, image_mean=[MEAN] * 3, image_std=[STD] * 3
     )

@@ -35,7 +35,13 @@ from finetune.pocket.text import (
     prompts,
     write_vocabulary,
 )
-from finetune.pocket.tower import embed_pictures, image_processor, normalise
+from finetune.pocket.tower import (
+    compute_dtype,
+    embed_pictures,
+    image_processor,
+    normalise,
+    save_weights,
+)
 from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 
 __all__ = [
@@ -74,7 +80,7 @@ class TextSettings:
 
 
 def assemble(tower: CLIPVisionModelWithProjection, vocab: int, settings: TextSettings) -> CLIPModel:
-    """A `CLIPModel` with the trained vision tower and a fresh text tower, bfloat16."""
+    """A `CLIPModel` with the trained vision tower and a fresh text tower."""
     torch.manual_seed(settings.seed)
     text = CLIPTextConfig(
         vocab_size=vocab,
@@ -94,7 +100,7 @@ def assemble(tower: CLIPVisionModelWithProjection, vocab: int, settings: TextSet
         vision_config=tower.config.to_dict(),
         projection_dim=tower.config.projection_dim,
     )
-    model = CLIPModel(config).bfloat16()
+    model = CLIPModel(config).to(compute_dtype())
     model.set_attn_implementation("eager")
     model.vision_model.load_state_dict(tower.vision_model.state_dict())
     model.visual_projection.load_state_dict(tower.visual_projection.state_dict())
@@ -213,6 +219,6 @@ def name_ranks(
 def save_clip(model: CLIPModel, tokenizer: Tokenizer, gallery: Gallery, folder: Path) -> None:
     """Weights, configs, tokenizer, processor and vocabulary.json, as on the Hub."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    save_weights(model, folder)
     CLIPProcessor(image_processor(), dressed(tokenizer, "clip", LENGTH)).save_pretrained(folder)
     write_vocabulary(gallery, folder / "vocabulary.json")

@@ -25,11 +25,11 @@ def convert_tower(tower: CLIPVisionModelWithProjection, blip: BlipVisionModel) -
     token to token, is replaced by its mean over pictures.
     """
     source = {k: v.float() for k, v in tower.vision_model.state_dict().items()}
-    clip_embeddings = tower.vision_model.embeddings.float()
+    computed, clip_embeddings = tower.dtype, tower.vision_model.embeddings.float()
     sample = torch.rand(64, 3, 64, 64, generator=chance_for(3))
     sample = (F.avg_pool2d(sample, 9, 1, 4) - MEAN) / STD
     spread = clip_embeddings(sample).std(-1, unbiased=False).mean(0)[:, None]
-    clip_embeddings.to(torch.bfloat16)
+    clip_embeddings.to(computed)
     gain, shift = source["pre_layrnorm.weight"], source["pre_layrnorm.bias"]
     patches = source["embeddings.patch_embedding.weight"]
     deviation = spread[1:].mean()

@@ -39,7 +39,7 @@ from finetune.pocket.pool import Pool, Pools, contrast
 from finetune.pocket.prompt import PATCHES, pack
 from finetune.pocket.talk import Asked, questions
 from finetune.pocket.text import CHAT_TEMPLATE, dressed
-from finetune.pocket.tower import ALL_PATCHES, image_processor
+from finetune.pocket.tower import ALL_PATCHES, compute_dtype, image_processor, save_weights
 from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 
 __all__ = ["LlavaSettings", "answered", "make_llava", "save_llava", "train_llava"]
@@ -81,7 +81,7 @@ def make_llava(
     tokenizer: PreTrainedTokenizerFast,
     settings: LlavaSettings,
 ) -> LlavaForConditionalGeneration:
-    """A LLaVA on the CLIP tower, with a fresh projector and Llama, bfloat16."""
+    """A LLaVA on the CLIP tower, with a fresh projector and Llama."""
     torch.manual_seed(settings.seed)
     text = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -108,7 +108,7 @@ def make_llava(
         image_seq_length=PATCHES,
         tie_word_embeddings=True,
     )
-    model = LlavaForConditionalGeneration(config).bfloat16()
+    model = LlavaForConditionalGeneration(config).to(compute_dtype())
     model.set_attn_implementation("eager")
     _tower_of(model).load_state_dict(tower.vision_model.state_dict(), strict=False)
     model.generation_config.update(
@@ -186,7 +186,7 @@ def answered(
 def _easy_pool(model: LlavaForConditionalGeneration, easy: EasyVqa) -> Pool:
     """The training pictures of easy_vqa as a pool; their scenes are not recorded."""
     pictures = easy.training_pictures()
-    tokens = [picture_tokens(model, part).bfloat16() for part in pictures.split(256)]
+    tokens = [picture_tokens(model, part) for part in pictures.split(256)]
     return Pool(torch.cat(tokens), contrast(pictures), [])
 
 
@@ -195,7 +195,7 @@ def save_llava(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, folde
     folder.mkdir(parents=True, exist_ok=True)
     tower: Any = model.config.vision_config
     tower.name_or_path = ""  # a path of the machine that trains
-    model.save_pretrained(folder)
+    save_weights(model, folder)
     processor = LlavaProcessor(
         image_processor(),
         dressed(tokenizer, "llava", LENGTH),

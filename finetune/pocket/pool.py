@@ -28,7 +28,7 @@ _PATCH = 8
 
 @dataclass(frozen=True)
 class Pool:
-    """Tokens bfloat16 (N, 65, width), the class token first; contrast (N, 64); and the scenes."""
+    """Tokens (N, 65, width), the class token first; contrast (N, 64); and the scenes."""
 
     tokens: Tensor
     contrast: Tensor
@@ -82,9 +82,9 @@ def draw_pool(
             gallery, part, chance=chance_for(seed, start, 21),
             strength=(0.15, 0.6, 0.8, 1.0)[number % 4], photos=photos,
         )  # fmt: skip
-        made = tokens_of(pictures).bfloat16()
+        made = tokens_of(pictures)
         if tokens is None:
-            tokens = torch.empty(count, *made.shape[1:], dtype=torch.bfloat16)
+            tokens = torch.empty(count, *made.shape[1:], dtype=made.dtype)
         tokens[start : start + size] = made
         rows[start : start + size] = contrast(pictures)
         scenes += part

@@ -29,6 +29,7 @@ from finetune.pocket.evaluate import HeldOut, load_held_out
 from finetune.pocket.talk import Asked, questions
 from finetune.pocket.teacher import Targets, precompute
 from finetune.pocket.text import dressed, train_tokenizer
+from finetune.pocket.tower import compute_dtype, save_weights
 from finetune.pocket.training import Clock
 from finetune.pocket.world import Scene, chance_for, render_scenes, sample_scenes
 
@@ -202,7 +203,7 @@ class Recipe:
             raise SettingsError(f"{folder} is missing: train clip first, with the same --run.")
         tower = CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True)
         tower.set_attn_implementation("eager")
-        return tower.bfloat16()
+        return tower.to(compute_dtype())
 
     def train(self, name: str, *, minutes: float | None = None, resume: bool = True) -> bool:
         """Train one model as far as `minutes` allow; True once it is finished and saved."""
@@ -234,7 +235,7 @@ class Recipe:
             held_out_scenes=held_out_scenes(self.data, self.world, 200, single=0.0),
             data=self.data, clock=clock, resume=resume,
         )  # fmt: skip
-        tower.save_pretrained(folder / "tower")
+        save_weights(tower, folder / "tower")
         clip_text.save_clip(model, self.tokenizer, self.gallery, self.out / "clip")
         return done
 

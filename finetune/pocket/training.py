@@ -1,6 +1,6 @@
 """What the stages of all recipes share: the loop, the optimiser, checkpoints, the progress line.
 
-Knows nothing about models or data. Weights are bfloat16 for speed on CPUs with AMX; the optimiser
+Knows nothing about models or data. Weights may be bfloat16 (`tower.compute_dtype`); the optimiser
 keeps the float32 truth.
 """
 
