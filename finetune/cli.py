@@ -42,31 +42,24 @@ def _root() -> None:
 
 
 @app.command()
+@o.with_flags(*o.DATA)
 def prepare(
     source: o.Source,
     output: Annotated[
         Path | None, typer.Option(help="Write the pictures and rows here, split, to train on.")
     ] = None,
-    task: o.Task = None,
-    image_column: o.ImageColumn = None,
-    label_column: o.LabelColumn = None,
-    question_column: o.QuestionColumn = None,
-    answer_column: o.AnswerColumn = None,
-    class_names: o.ClassNames = None,
-    max_samples: o.MaxSamples = None,
-    shots: o.Shots = None,
-    seed: o.Seed = None,
     config: o.Config = None,
     assignments: o.Set = None,
     home: o.Home = None,
     as_json: o.Json = False,
+    *,
+    flags: dict[str, Any],
 ) -> None:
     """Look at a source: classes, counts, bad files, duplicates, leaks, imbalance, splits."""
-    flags = dict(locals())
-    for name in ("output", "config", "assignments", "home", "as_json"):
-        flags.pop(name)
     with worded():
-        settings = o.settings_of(flags, config=config, assignments=assignments)
+        settings = o.settings_of(
+            {"source": source, **flags}, config=config, assignments=assignments
+        )
         from finetune.prepared import write_prepared
         from finetune.work import look_at
         from tools.config import load_config
@@ -85,49 +78,29 @@ def prepare(
 def _training(default: str | None) -> Callable[..., None]:
     """A command that trains; ``default`` is its strategy when neither file nor name is given."""
 
+    @o.with_flags(*o.DATA, *o.TRAINING)
     def command(
         source: o.OptionalSource = None,
         strategy: o.Strategy = None,
         config: o.Config = None,
-        model: o.Model = None,
-        embedder: o.Embedder = None,
-        method: o.Method = None,
-        shots: o.Shots = None,
-        epochs: o.Epochs = None,
-        max_steps: o.MaxSteps = None,
-        lr: o.Lr = None,
-        batch: o.Batch = None,
-        accumulation: o.Accumulation = None,
-        rank: o.Rank = None,
-        question: o.Question = None,
-        answer: o.Answer = None,
-        system: o.System = None,
-        task: o.Task = None,
-        image_column: o.ImageColumn = None,
-        label_column: o.LabelColumn = None,
-        question_column: o.QuestionColumn = None,
-        answer_column: o.AnswerColumn = None,
-        class_names: o.ClassNames = None,
-        max_samples: o.MaxSamples = None,
-        max_length: o.MaxLength = None,
-        seed: o.Seed = None,
-        flip: o.Flip = None,
-        report_to: o.ReportTo = None,
-        assignments: o.Set = None,
         name: o.Name = None,
         publish: o.Publish = False,
         home: o.Home = None,
         as_json: o.Json = False,
+        assignments: o.Set = None,
+        *,
+        flags: dict[str, Any],
     ) -> None:
-        flags = dict(locals())
-        del flags["default"]
-        for key in ("strategy", "config", "assignments", "name", "publish", "home", "as_json"):
-            flags.pop(key)
         with worded():
             chosen = strategy or (default if config is None else None)
             if chosen is None and config is None:
                 raise typer.BadParameter("give --config FILE or --strategy NAME")
-            settings = o.settings_of(flags, strategy=chosen, config=config, assignments=assignments)
+            settings = o.settings_of(
+                {"source": source, **flags},
+                strategy=chosen,
+                config=config,
+                assignments=assignments,
+            )
             _train(settings, name=name, publish=publish, home=home, as_json=as_json)
 
     return command

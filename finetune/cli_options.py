@@ -5,11 +5,15 @@ Knows nothing of what the commands do.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 import yaml
+from pydantic.fields import FieldInfo
 
 from finetune.settings import Settings, load_settings, read_yaml, strategies, with_assignments
 from tools.errors import SettingsError
@@ -35,67 +39,110 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting, as KEY=VALUE: training.lr=0.001; may be repeated."),
 ]
-Model = Annotated[str | None, typer.Option(help="The vision-language model.")]
-Embedder = Annotated[str | None, typer.Option(help="The embedder.")]
-Method = Annotated[
-    str | None, typer.Option(help="lora, qlora, projector, full, linear or prototypes.")
-]
-Shots = Annotated[int | None, typer.Option(help="Train on so many pictures of each class.")]
-Epochs = Annotated[float | None, typer.Option(help="Passes over the training pictures.")]
-MaxSteps = Annotated[int | None, typer.Option(help="Stop after so many steps.")]
-Lr = Annotated[float | None, typer.Option(help="Highest learning rate.")]
-Batch = Annotated[int | None, typer.Option(help="Pictures at once.")]
-Accumulation = Annotated[int | None, typer.Option(help="Batches a step.")]
-Rank = Annotated[int | None, typer.Option(help="Rank of the LoRA.")]
-Question = Annotated[str | None, typer.Option(help="What is asked about each picture.")]
-Answer = Annotated[str | None, typer.Option(help="Form of the answer, with {label}.")]
-System = Annotated[str | None, typer.Option(help="An instruction put before the question.")]
-Task = Annotated[str | None, typer.Option(help="auto, classify or answer.")]
-ImageColumn = Annotated[str | None, typer.Option(help="Column that names the picture's file.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Column of the class.")]
-QuestionColumn = Annotated[str | None, typer.Option(help="Column of the question.")]
-AnswerColumn = Annotated[str | None, typer.Option(help="Column of the answer.")]
-ClassNames = Annotated[
-    str | None, typer.Option(help="Names of classes 0, 1, 2…, joined by commas.")
-]
-MaxSamples = Annotated[int | None, typer.Option(help="At most so many rows.")]
-MaxLength = Annotated[int | None, typer.Option(help="Most tokens of a row, pictures included.")]
-Seed = Annotated[int | None, typer.Option(help="Of the splits, the weights and the order.")]
-Flip = Annotated[bool | None, typer.Option("--flip", help="Mirror half of the pictures.")]
-ReportTo = Annotated[
-    list[str] | None, typer.Option(help="tensorboard, wandb or trackio; may be repeated.")
-]
-
+DATA = (
+    "task",
+    "image_column",
+    "label_column",
+    "question_column",
+    "answer_column",
+    "class_names",
+    "max_samples",
+    "shots",
+    "seed",
+)
+"""Flags for what is trained on."""
+TRAINING = (
+    "model",
+    "embedder",
+    "method",
+    "epochs",
+    "max_steps",
+    "lr",
+    "batch",
+    "accumulation",
+    "rank",
+    "question",
+    "answer",
+    "system",
+    "descriptions",
+    "max_length",
+    "flip",
+    "report_to",
+)
+"""Flags for how."""
 _KEYS = {
     "source": "data.source",
+    **{flag: f"data.{flag}" for flag in DATA},
+    **{flag: f"training.{flag}" for flag in TRAINING},
+    **{flag: f"prompt.{flag}" for flag in ("question", "answer", "system", "descriptions")},
     "model": "model.answerer",
     "embedder": "model.embedder",
     "method": "method",
-    "shots": "data.shots",
-    "epochs": "training.epochs",
-    "max_steps": "training.max_steps",
-    "lr": "training.lr",
-    "batch": "training.batch",
-    "accumulation": "training.accumulation",
     "rank": "lora.rank",
-    "question": "prompt.question",
-    "answer": "prompt.answer",
-    "system": "prompt.system",
-    "task": "data.task",
-    "image_column": "data.image_column",
-    "label_column": "data.label_column",
-    "question_column": "data.question_column",
-    "answer_column": "data.answer_column",
-    "class_names": "data.class_names",
-    "max_samples": "data.max_samples",
-    "max_length": "training.max_length",
     "flip": "augmentation.flip",
-    "report_to": "training.report_to",
 }
+"""The setting that each flag sets; its type and its help are the setting's."""
+
+
+def with_flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags ``names``; their values arrive in its parameter ``flags``."""
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for name, p in signature.parameters.items() if name != "flags"]
+        every = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *map(_parameter, names))]
+
+        @wraps(command)
+        def wrapped(**given: Any) -> None:
+            flags = {name: given.pop(name) for name in names}
+            command(**given, flags=flags)
+
+        wrapped.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in every}
+        return wrapped
+
+    return decorated
+
+
+def _parameter(flag: str) -> inspect.Parameter:
+    field = _field(flag)
+    kinds = (field.annotation, *get_args(field.annotation))
+    kind = next((k for k in (bool, int, float) if k in kinds), str)
+    words = str(field.description).rstrip(".")
+    if choices := _choices(field.annotation):
+        words += f": {', '.join(choices)}"
+    if _holds(field, list):
+        words += ", joined by commas"
+    option = typer.Option(f"--{flag.replace('_', '-')}", help=f"{words}.")
+    return inspect.Parameter(
+        flag,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
+
+
+def _field(flag: str) -> FieldInfo:
+    model: Any = Settings
+    *parts, name = _KEYS[flag].split(".")
+    for part in parts:
+        model = model.model_fields[part].annotation
+    found: FieldInfo = model.model_fields[name]
+    return found
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [choice for inner in get_args(annotation) for choice in _choices(inner)]
+
+
+def _holds(field: FieldInfo, kind: type) -> bool:
+    return kind in (get_origin(k) for k in (field.annotation, *get_args(field.annotation)))
 
 
 def settings_of(
-    flags: dict[str, Any],
+    flags: Mapping[str, Any],
     *,
     strategy: str | None = None,
     config: Path | None = None,
@@ -116,16 +163,21 @@ def settings_of(
     if config is not None:
         values = _over(values, read_yaml(config))
         where.append(str(config))
-    seed = flags.pop("seed", None)
-    if flags.get("class_names") is not None:
-        flags["class_names"] = [name.strip() for name in flags["class_names"].split(",")]
-    named = {_KEYS[flag]: value for flag, value in flags.items() if value not in (None, [])}
-    if seed is not None:
-        named |= {"data.seed": seed, "training.seed": seed}
+    given = {flag: value for flag, value in flags.items() if value is not None}
+    named = {_KEYS[flag]: _read(flag, value) for flag, value in given.items()}
+    if "seed" in given:
+        named["training.seed"] = given["seed"]
     return load_settings(
         with_assignments(values, named | _assigned(assignments or [])),
         where=f"The settings ({', '.join([*where, 'flags'])})",
     )
+
+
+def _read(flag: str, value: Any) -> Any:
+    """The value of a flag as its setting has it: lists are joined by commas, mappings are YAML."""
+    if _holds(_field(flag), list):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    return _yaml(f"--{flag}", value) if _holds(_field(flag), dict) else value
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -145,8 +197,12 @@ def _assigned(pairs: list[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise SettingsError(f"--set {pair}: write KEY=VALUE, as in training.lr=0.001.")
-        try:
-            found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as exc:
-            raise SettingsError(f"--set {pair}: {value} is not a value that YAML reads.") from exc
+        found[key.strip()] = _yaml(f"--set {key.strip()}", value)
     return found
+
+
+def _yaml(what: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise SettingsError(f"{what}: {text} is not a value that YAML reads.") from exc

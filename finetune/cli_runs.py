@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,43 +115,35 @@ def delete(
 
 
 def add_run_commands(app: typer.Typer) -> None:
-    """`evaluate`, `predict`, `compare` and `publish`, at the top level."""
-    for command in (evaluate, predict, compare, publish):
-        app.command()(command)
+    """`evaluate`, `compare`, `predict` and `publish`, at the top level."""
+    for name, against, words in (
+        ("evaluate", False, "Measure a model on another source: its test part, or every picture."),
+        ("compare", True, "The model before and after training, on the same pictures."),
+    ):
+        app.command(name, help=words)(_judging(against=against))
+    app.command()(predict)
+    app.command()(publish)
 
 
-def evaluate(
-    name: o.RunName,
-    source: o.Source,
-    home: o.Home = None,
-    as_json: o.Json = False,
-) -> None:
-    """Measure a run's model on another source: every picture, or its test part if it has one."""
-    _measured(name, source, home, as_json, against=False)
+def _judging(*, against: bool) -> Callable[..., None]:
+    """A command that measures; ``against``: beside the model before training."""
 
+    def command(
+        name: o.RunName, source: o.Source, home: o.Home = None, as_json: o.Json = False
+    ) -> None:
+        with worded():
+            run = _run(name, home)
+            from finetune.judging import judge, words_of
+            from tools.config import load_config
 
-def compare(
-    name: o.RunName,
-    source: o.Source,
-    home: o.Home = None,
-    as_json: o.Json = False,
-) -> None:
-    """The model before and after training, on the same pictures."""
-    _measured(name, source, home, as_json, against=True)
+            with following(quiet=as_json) as follow:
+                found = judge(run, source, load_config(home=home), against=against, on_event=follow)
+            if as_json:
+                show_json(found)
+            else:
+                typer.echo(words_of(found))
 
-
-def _measured(name: str, source: str, home: Path | None, as_json: bool, *, against: bool) -> None:
-    with worded():
-        run = _run(name, home)
-        from finetune.judging import judge, words_of
-        from tools.config import load_config
-
-        with following(quiet=as_json) as follow:
-            found = judge(run, source, load_config(home=home), against=against, on_event=follow)
-        if as_json:
-            show_json(found)
-        else:
-            typer.echo(words_of(found))
+    return command
 
 
 def predict(

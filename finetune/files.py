@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.whole import whole_file
+
 __all__ = ["replace_folder", "write_bytes", "write_json", "write_text"]
 
 
@@ -27,17 +29,9 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """``content`` in ``path``: to another name first, on disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """``content`` in ``path``, on disk when this returns."""
+    with whole_file(path, durable=True) as temporary:
+        temporary.write_bytes(content)
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:

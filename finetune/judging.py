@@ -91,7 +91,8 @@ def predict_pictures(
     rows, found = [], []
     for path in _files(pictures):
         try:
-            rows.append(Row(open_photo(path).id, path, classes[0] if classes else None, question))
+            label = classes[0] if classes else None
+            rows.append(Row(path, label, question, photo_id=open_photo(path).id))
         except PhotoError as problem:
             found.append({"image": str(path), "error": str(problem)})
     session = Session(run.folder, run.log, on_event=on_event)

@@ -24,17 +24,14 @@ from finetune import training
 from finetune.augment import augmentation
 from finetune.collate import Change
 from finetune.data import Row
-from finetune.exemplars import open_sight, zero_shot
 from finetune.files import replace_folder, write_json
 from finetune.learner import Session
+from finetune.on_embedder import OnEmbedder
 from finetune.predictions import Prediction
-from finetune.prototypes import embedder_facts, needs_classes
 from finetune.settings import Settings
-from tools.config import ModelChoice
 from tools.errors import SettingsError, TrainingFailed
 from tools.models.hardware import choose_hardware, choose_threads, inference
 from tools.models.loading import input_side, load_model, load_processor, shrink
-from tools.models.sources import locate
 
 __all__ = ["LinearLearner"]
 
@@ -42,25 +39,19 @@ _BATCH = 32
 _WEIGHTS = "head.safetensors"
 
 
-class LinearLearner:
+class LinearLearner(OnEmbedder):
     """Implements :class:`finetune.learner.Learner`."""
 
-    base_name = "names alone"
-
     def __init__(self, settings: Settings, classes: Sequence[str]) -> None:
-        needs_classes(settings, classes)
-        self.settings = settings
-        self.classes = tuple(classes)
-        located = locate(ModelChoice(settings.model.embedder))
+        super().__init__(settings, classes)
         hardware = choose_hardware().for_vectors()
         if settings.linear.unfreeze_layers:
             hardware = type(hardware)(hardware.device, "float32", "float32: its layers train")
-        self._images = load_processor(located).image_processor
+        self._images = load_processor(self.located).image_processor
         self._side = input_side(self._images)
-        self._sight = open_sight(settings)
-        names = torch.from_numpy(self._sight.words(list(classes)))
-        tower = load_model(located, AutoModel, hardware)
-        scale = float(self._sight.embedder.logit_scale)
+        names = torch.from_numpy(self.sight.words(list(classes)))
+        tower = load_model(self.located, AutoModel, hardware)
+        scale = float(self.sight.embedder.logit_scale)
         self._head = _Head(tower, names, scale, settings.linear.unfreeze_layers)
         self._threads = choose_threads(tower)
         self._start = {n: p.detach().clone() for n, p in self._head.trained().items()}
@@ -71,7 +62,7 @@ class LinearLearner:
         head = sum(size for name, size in trained.items() if not name.startswith("tower."))
         tower = sum(p.numel() for p in self._head.tower.parameters())
         return {
-            **embedder_facts(self.settings),
+            **super().describe(),
             "device": self._head.weight.device.type,
             "trained": [
                 {"part": "linear head", "trained": head, "all": head},
@@ -115,7 +106,7 @@ class LinearLearner:
         self, rows: Sequence[Row], session: Session, *, base: bool = False
     ) -> list[Prediction]:
         if base:
-            return zero_shot(self._sight, self.classes, rows)
+            return self.by_names(rows)
         found = []
         for start in range(0, len(rows), _BATCH):
             session.check()

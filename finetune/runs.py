@@ -78,7 +78,8 @@ class Run:
         report = Report(source=found["source"])
         for name in ("bad", "duplicates", "conflicts", "leaks"):
             getattr(report, name).extend(found[name]["files"])
-        table = Table(tuple(Row.from_json(row) for row in found["rows"]), report)
+        rows = tuple(Row.from_json(row) for row in found["rows"])
+        table = Table(rows, report, found["descriptions"])
         plan = found["plan"]
         folds = tuple(_fold(entry) for entry in plan["folds"])
         return table, Plan(plan["how"], _fold(plan["final"]), folds)

@@ -80,6 +80,7 @@ class DataSettings(_Part):
     class_names: list[str] | None = Field(
         None, description="Names for classes that the source numbers 0, 1, 2…"
     )
+    only: list[str] | None = Field(None, description="Only these classes, by name.")
     max_samples: int | None = Field(
         None, ge=4, description="At most so many rows, drawn evenly over the classes."
     )
@@ -93,7 +94,7 @@ class DataSettings(_Part):
         "auto", description="How it is measured; auto: by folds below 30 pictures, else by split."
     )
     folds: int = Field(5, ge=2, description="Folds, where it is measured by folds.")
-    seed: int = Field(0, ge=0, description="Which pictures go where.")
+    seed: int = Field(0, ge=0, description="Which pictures go where; --seed is training.seed too.")
 
     @model_validator(mode="after")
     def _shares(self) -> DataSettings:
@@ -117,7 +118,8 @@ class PromptSettings(_Part):
         description='The answer; "Reasoning: {description} Answer: {label}" gives a reason too.',
     )
     descriptions: dict[str, str] = Field(
-        default_factory=dict, description="What each class looks like, by its name."
+        default_factory=dict,
+        description="What each class looks like, by its name: {crater: a ring, ridge: a line}.",
     )
 
     @model_validator(mode="after")

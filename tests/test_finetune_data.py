@@ -26,7 +26,7 @@ def found(source: Path | str, home: Path, **keys: object) -> Table:
 def table(counts: dict[str, int], copies: int = 1) -> Table:
     """Rows without files: ``copies`` rows of each picture."""
     rows = [
-        Row(f"{name}-{i}", Path(f"{name}-{i}.png"), label=name)
+        Row(Path(f"{name}-{i}.png"), label=name, photo_id=f"{name}-{i}")
         for name, count in counts.items()
         for i in range(count)
         for _ in range(copies)

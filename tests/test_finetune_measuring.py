@@ -148,7 +148,7 @@ def test_an_answer_may_give_a_reason_first() -> None:
         descriptions={"crater": "a ring.", "ridge": "a line."},
     )
     prompts = Prompts(settings, ["crater", "ridge"])
-    row = Row("x", Path("x.png"), label="ridge")
+    row = Row(Path("x.png"), label="ridge", photo_id="x")
     assert prompts.answer(row) == "Reasoning: a line. Answer: ridge"
     assert prompts.asked(row) == (
         "You look at the moon. which of crater, ridge? crater: a ring.; ridge: a line."

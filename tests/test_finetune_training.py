@@ -41,7 +41,7 @@ def tiny(**keys: object) -> Settings:
 def row(folder: Path, kind: str = "disc", seed: int = 0, **fields: str) -> Row:
     path = folder / f"{kind}-{seed}.png"
     picture(kind, seed).save(path)
-    return Row(open_photo(path).id, path, **(fields or {"label": kind}))
+    return Row(path, photo_id=open_photo(path).id, **(fields or {"label": kind}))  # type: ignore[arg-type]
 
 
 def losses(home: Path, name: str) -> list[float]:

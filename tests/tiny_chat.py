@@ -13,17 +13,15 @@ from typing import Any
 
 import torch
 from transformers import (
-    CLIPImageProcessorPil,
     CLIPVisionConfig,
     GPT2Tokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
-    LlavaProcessor,
 )
 
-from tests.tiny_parts import VISION, bytes_vocabulary
+from tests.tiny_parts import VISION, bytes_vocabulary, llava_processor
 
 __all__ = ["TEMPLATE", "build_chat"]
 
@@ -101,19 +99,9 @@ def _with_eyes(text: LlamaConfig, tokenizer: Any, image: int) -> tuple[Any, Any]
         vision_feature_layer=-2,
     )
     config.eos_token_id = text.eos_token_id
-    images = CLIPImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-    )
-    processor = LlavaProcessor(
-        images,
-        tokenizer,
-        patch_size=8,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-    )
     model = LlavaForConditionalGeneration(config)
     model.generation_config.eos_token_id = text.eos_token_id
-    return model, processor
+    return model, llava_processor(tokenizer)
 
 
 @torch.no_grad()

@@ -22,7 +22,6 @@ from PIL import Image, ImageDraw
 from transformers import (
     BitImageProcessorPil,
     CLIPConfig,
-    CLIPImageProcessorPil,
     CLIPModel,
     CLIPProcessor,
     CLIPTokenizer,
@@ -40,7 +39,6 @@ from transformers import (
     LlamaTokenizer,
     LlavaConfig,
     LlavaForConditionalGeneration,
-    LlavaProcessor,
     PaliGemmaConfig,
     PaliGemmaForConditionalGeneration,
     PaliGemmaProcessor,
@@ -56,7 +54,15 @@ from transformers import (
 )
 
 from tests.tiny_captioners import blip, blip2, blip_vqa, git
-from tests.tiny_parts import HEADS, TEXT, VISION, bytes_vocabulary, sentencepiece_vocabulary
+from tests.tiny_parts import (
+    HEADS,
+    TEXT,
+    VISION,
+    bytes_vocabulary,
+    clip_images,
+    llava_processor,
+    sentencepiece_vocabulary,
+)
 from tools.images import Photo
 
 __all__ = ["BUILDERS", "build", "built", "photo"]
@@ -124,10 +130,7 @@ def _clip() -> tuple[Any, Any]:
         vision_config=VISION,
         projection_dim=24,
     )
-    images = CLIPImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-    )
-    return CLIPModel(config), CLIPProcessor(images, tokenizer)
+    return CLIPModel(config), CLIPProcessor(clip_images(), tokenizer)
 
 
 def _dinov2() -> tuple[Any, Any]:
@@ -184,18 +187,7 @@ def _llava() -> tuple[Any, Any]:
         image_token_index=vocab["<image>"],
         vision_feature_layer=-2,
     )
-    images = CLIPImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-    )
-    processor = LlavaProcessor(
-        images,
-        tokenizer,
-        patch_size=8,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=LLAVA_TEMPLATE,
-    )
-    return LlavaForConditionalGeneration(config), processor
+    return LlavaForConditionalGeneration(config), llava_processor(tokenizer, LLAVA_TEMPLATE)
 
 
 def _idefics3() -> tuple[Any, Any]:

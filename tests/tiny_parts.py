@@ -1,13 +1,22 @@
-"""What the tiny models have in common: their sizes, and vocabularies that can spell anything.
+"""What the tiny models have in common: sizes, processors, vocabularies that can spell anything.
 
-Knows nothing of architectures.
+Knows nothing of weights.
 """
 
 from typing import Any
 
 from tokenizers import pre_tokenizers
+from transformers import CLIPImageProcessorPil, LlavaProcessor
 
-__all__ = ["HEADS", "TEXT", "VISION", "bytes_vocabulary", "sentencepiece_vocabulary"]
+__all__ = [
+    "HEADS",
+    "TEXT",
+    "VISION",
+    "bytes_vocabulary",
+    "clip_images",
+    "llava_processor",
+    "sentencepiece_vocabulary",
+]
 
 TEXT: dict[str, Any] = {
     "hidden_size": 64,
@@ -31,3 +40,20 @@ def sentencepiece_vocabulary(specials: list[str]) -> dict[str, int]:
     tokens = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
     tokens += [chr(code) for code in range(33, 127)]
     return {token: index for index, token in enumerate(tokens)}
+
+
+def clip_images() -> CLIPImageProcessorPil:
+    """CLIP's image processor for pictures of 32 pixels."""
+    return CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+
+
+def llava_processor(tokenizer: Any, template: str | None = None) -> LlavaProcessor:
+    """LLaVA's processor for a vision tower of the sizes above."""
+    return LlavaProcessor(
+        clip_images(),
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template,
+    )

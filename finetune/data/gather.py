@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 
 from finetune.data.sources import find_rows
 from finetune.data.table import Found, Report, Row, Table
@@ -35,38 +36,56 @@ def gather(
     ``on_progress(done, all)`` is called for each picture. ``measuring``: any picture will do, also
     of a single class.
     """
-    found = find_rows(settings, config)
-    if not found:
+    source = find_rows(settings, config)
+    if not source.rows:
         raise DataError(
             f"{settings.source} holds no pictures: give a folder with one folder of pictures for "
             "each class."
         )
     report = Report(source=settings.source)
-    rows = _opened(found, report, on_progress)
+    found = _chosen(list(source.rows), settings)
+    if settings.max_samples is not None:  # first: of a million pictures only these are opened
+        found = _sampled(found, settings.max_samples, settings.seed)
+    rows = _opened(found, source.bring, report, on_progress)
     rows = _without_leaks(_without_duplicates(_without_conflicts(rows, report), report), report)
-    if settings.max_samples is not None:
-        rows = _sampled(rows, settings.max_samples, settings.seed)
-    table = Table(tuple(rows), report)
+    table = Table(tuple(rows), report, source.descriptions)
     if not table.rows or not measuring:
         _check(table, settings)
     return table
 
 
-def _opened(found: list[Found], report: Report, on_progress: Progress | None) -> list[Row]:
+def _chosen(found: list[Found], settings: DataSettings) -> list[Found]:
+    """The rows of the classes that are wanted."""
+    if settings.only is None:
+        return found
+    missing = sorted(set(settings.only) - {one.label for one in found if one.label})
+    if missing:
+        raise DataError(
+            f"{settings.source} has no class called {', '.join(missing)}: name others in data.only."
+        )
+    return [one for one in found if one.label in settings.only]
+
+
+def _opened(
+    found: list[Found],
+    bring: Callable[[Path], None] | None,
+    report: Report,
+    on_progress: Progress | None,
+) -> list[Row]:
     rows = []
     ids: dict[object, str | None] = {}
     for number, one in enumerate(found, 1):
         if one.path not in ids:
             ids[one.path] = None
             try:
+                if bring is not None and not one.path.exists():
+                    bring(one.path)
                 ids[one.path] = open_photo(one.path).id
             except PhotoError as problem:
                 report.bad.append(f"{one.path}: {problem}")
         photo_id = ids[one.path]
         if photo_id is not None:
-            rows.append(
-                Row(photo_id, one.path, one.label, one.question, one.answer, one.split, one.box)
-            )
+            rows.append(Row(**vars(one), photo_id=photo_id))
         if on_progress is not None:
             on_progress(number, len(found))
     return rows
@@ -77,52 +96,58 @@ def _without_conflicts(rows: list[Row], report: Report) -> list[Row]:
     for row in rows:
         if row.label is not None:
             labels[row.key].add(row.label)
-    kept = []
-    for row in rows:
-        if len(labels[row.key]) > 1:
-            report.conflicts.append(f"{row.path}: {' and '.join(sorted(labels[row.key]))}")
-        else:
-            kept.append(row)
-    return kept
+
+    def why(row: Row) -> str | None:
+        several = sorted(labels[row.key])
+        return " and ".join(several) if len(several) > 1 else None
+
+    return _sifted(rows, why, report.conflicts)
 
 
 def _without_duplicates(rows: list[Row], report: Report) -> list[Row]:
     """One row of each kind in each split that the source has."""
     seen: dict[object, Row] = {}
-    kept = []
-    for row in rows:
+
+    def why(row: Row) -> str | None:
         first = seen.setdefault((row.key, row.answer, row.split), row)
-        if first is row:
-            kept.append(row)
-        else:
-            report.duplicates.append(f"{row.path}: the same picture as {first.path}")
-    return kept
+        return None if first is row else f"the same picture as {first.path}"
+
+    return _sifted(rows, why, report.duplicates)
 
 
 def _without_leaks(rows: list[Row], report: Report) -> list[Row]:
     """A picture that the source has in two splits stays where it measures."""
-    splits: dict[str, set[str]] = defaultdict(set)
+    splits: dict[str, set[str | None]] = defaultdict(set)
     for row in rows:
-        if row.split is not None:
-            splits[row.photo_id].add(row.split)
+        splits[row.photo_id].add(row.split)
+
+    def why(row: Row) -> str | None:
+        here = next((s for s in _MEASURED_FIRST if s in splits[row.photo_id]), None)
+        return None if row.split == here else f"also in {here}, so not used for {row.split}"
+
+    return _sifted(rows, why, report.leaks)
+
+
+def _sifted(rows: list[Row], why: Callable[[Row], str | None], out: list[str]) -> list[Row]:
+    """The rows without a reason to leave them out; the others go to ``out`` with theirs."""
     kept = []
     for row in rows:
-        here = next((s for s in _MEASURED_FIRST if s in splits[row.photo_id]), None)
-        if row.split == here:
+        reason = why(row)
+        if reason is None:
             kept.append(row)
         else:
-            report.leaks.append(f"{row.path}: also in {here}, so not used for {row.split}")
+            out.append(f"{row.path}: {reason}")
     return kept
 
 
-def _sampled(rows: list[Row], count: int, seed: int) -> list[Row]:
+def _sampled(rows: list[Found], count: int, seed: int) -> list[Found]:
     """``count`` rows, taken from the classes in turn."""
-    by_class: dict[tuple[str | None, str | None], list[Row]] = defaultdict(list)
+    by_class: dict[tuple[str | None, str | None], list[Found]] = defaultdict(list)
     for row in rows:
         by_class[row.split, row.label].append(row)
     rng = random.Random(seed)
     piles = [rng.sample(pile, len(pile)) for _, pile in sorted(by_class.items(), key=str)]
-    chosen: list[Row] = []
+    chosen: list[Found] = []
     while len(chosen) < count and any(piles):
         chosen += [pile.pop() for pile in piles if pile]
     taken = set(map(id, chosen[:count]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from finetune.data.coco import coco_rows, is_coco
-from finetune.data.table import Found, Split
+from finetune.data.table import Found, Source, Split
 from finetune.data.tables import PREPARED, TABLES, read_json, table_rows
 from finetune.settings import DataSettings
 from tools.config import Config
@@ -24,7 +24,7 @@ _SPLITS: dict[str, Split] = {
 _MEMORY = "memory:"
 
 
-def find_rows(settings: DataSettings, config: Config) -> list[Found]:
+def find_rows(settings: DataSettings, config: Config) -> Source:
     """Every row of ``settings.source``, unopened. Raises :class:`DataError`."""
     source = settings.source
     if source.startswith(_MEMORY):
@@ -37,11 +37,11 @@ def find_rows(settings: DataSettings, config: Config) -> list[Found]:
         )
     if path.is_dir():
         table = next((path / name for name in PREPARED if (path / name).is_file()), None)
-        return _folder(path) if table is None else table_rows(table, settings, _SPLITS)
+        return Source(_folder(path) if table is None else table_rows(table, settings, _SPLITS))
     if path.suffix.lower() == ".json" and is_coco(content := read_json(path)):
-        return coco_rows(path, content, settings)
+        return Source(coco_rows(path, content, settings))
     if path.suffix.lower() in TABLES:
-        return table_rows(path, settings, _SPLITS)
+        return Source(table_rows(path, settings, _SPLITS))
     raise DataError(
         f"{path.name} is no source of pictures that I know: give a folder, or a .json, .csv, .tsv "
         "or .jsonl file."
@@ -87,7 +87,7 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
-def _remembered(workspace: str, config: Config) -> list[Found]:
+def _remembered(workspace: str, config: Config) -> Source:
     """What was taught in a workspace: every exemplar under its label."""
     from tools.memory import MemoryHome
 
@@ -101,10 +101,12 @@ def _remembered(workspace: str, config: Config) -> list[Found]:
     try:
         memory = home.workspace(workspace)
         state = memory.state
-        return [
+        rows = [
             Found(memory.photos.path(e.photo_id), label=state.labels[e.label_id].name)
             for e in state.exemplars.values()
             if e.positive
         ]
+        said = {x.name: x.description for x in state.labels.values() if x.description}
+        return Source(rows, said)
     finally:
         home.close()

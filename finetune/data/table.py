@@ -6,7 +6,7 @@ Plain data; knows nothing of files' formats, splits or models.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,18 +14,19 @@ from typing import Any, Literal
 from tools.errors import DataError
 from tools.images import Photo, open_photo
 
-__all__ = ["Box", "Found", "Report", "Row", "Split", "Table"]
+__all__ = ["Box", "Found", "Report", "Row", "Source", "Split", "Table"]
 
 Split = Literal["train", "val", "test"]
 Box = tuple[int, int, int, int]
+_AS = {"photo_id": "id", "path": "image"}  # fields under other names in JSON
 
 
 @dataclass(frozen=True)
 class Found:
     """What a source says of one picture, before anybody has looked at the picture.
 
-    Either ``label`` is set, or ``question`` and ``answer`` are. ``box``: left, top, right and
-    bottom in pixels of the part that is meant.
+    Either ``label`` is set, or ``question`` and ``answer`` are. ``reasoning``: why it is the label.
+    ``box``: left, top, right and bottom in pixels of the part that is meant.
     """
 
     path: Path
@@ -34,19 +35,26 @@ class Found:
     answer: str | None = None
     split: Split | None = None
     box: Box | None = None
+    reasoning: str | None = None
 
 
 @dataclass(frozen=True)
-class Row:
+class Source:
+    """What a source says of its pictures."""
+
+    rows: Sequence[Found]
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    """What classes look like, by name, as far as it says."""
+    bring: Callable[[Path], None] | None = None
+    """Writes the picture of a row to its path, where the source does not keep it as a file.
+    Raises :class:`tools.errors.PhotoError` for one that is not there."""
+
+
+@dataclass(frozen=True)
+class Row(Found):
     """One picture that opened, by its content id, and what to say of it."""
 
-    photo_id: str
-    path: Path
-    label: str | None = None
-    question: str | None = None
-    answer: str | None = None
-    split: Split | None = None
-    box: Box | None = None
+    photo_id: str = field(kw_only=True)
 
     def photo(self) -> Photo:
         """The picture, or its part; raises :class:`DataError` if the file has changed since."""
@@ -64,24 +72,18 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """As ``data.json`` and ``rows.jsonl`` hold it."""
-        fields = {"id": self.photo_id, "image": str(self.path), "label": self.label}
-        more = {"question": self.question, "answer": self.answer, "split": self.split}
-        box = {"box": list(self.box) if self.box else None}
-        return {k: v for k, v in {**fields, **more, **box}.items() if v is not None}
+        fields = {**vars(self), "path": str(self.path), "box": list(self.box) if self.box else None}
+        return {_AS.get(k, k): v for k, v in fields.items() if v is not None}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Row:
         """What :meth:`to_json` wrote."""
-        box = data.get("box")
-        return cls(
-            photo_id=data["id"],
-            path=Path(data["image"]),
-            label=data.get("label"),
-            question=data.get("question"),
-            answer=data.get("answer"),
-            split=data.get("split"),
-            box=tuple(box) if box else None,
-        )
+        fields: dict[str, Any] = {
+            name: data.get(_AS.get(name, name)) for name in cls.__dataclass_fields__
+        }
+        fields["path"] = Path(fields["path"])
+        fields["box"] = tuple(fields["box"]) if fields["box"] else None
+        return cls(**fields)
 
 
 @dataclass
@@ -114,6 +116,8 @@ class Table:
 
     rows: tuple[Row, ...]
     report: Report
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    """What classes look like, as far as the source says."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -142,6 +146,7 @@ class Table:
             **self.report.to_json(),
             "pictures": len({row.photo_id for row in self.rows}),
             "classes": self.counts,
+            "descriptions": dict(self.descriptions),
             "imbalance": round(self.imbalance, 2),
             "rows": [row.to_json() for row in self.rows],
         }

@@ -3,13 +3,12 @@
 Knows nothing of labels. A file appears under its name only when all of it is on disk.
 """
 
-import os
 import re
-import secrets
 from pathlib import Path
 
 from tools.errors import MemoryDamaged, PhotoError
 from tools.images import Photo, open_photo
+from tools.whole import whole_file
 
 __all__ = ["PhotoStore"]
 
@@ -39,19 +38,8 @@ class PhotoStore:
         path = self.path(photo.id)
         if path.exists():
             return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{photo.id[:16]}-{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(photo.png())
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        if durable:
-            _sync_folder(path.parent)
+        with whole_file(path, durable=durable) as temporary:
+            temporary.write_bytes(photo.png())
         return path
 
     def get(self, photo_id: str) -> Photo:
@@ -77,13 +65,3 @@ class PhotoStore:
         for path in leftovers:
             path.unlink(missing_ok=True)
         return len(leftovers)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return  # Windows cannot open a folder; NTFS journals the rename itself
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
