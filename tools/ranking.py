@@ -9,9 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Decision", "Evidence", "LeftOut", "Ranking", "Sample", "Scored"]
+__all__ = ["Decision", "Evidence", "LeftOut", "Ranking", "Sample", "Scored", "is_ambiguous"]
 
 Decision = Literal["known", "ambiguous", "unknown"]
+_AMBIGUOUS = 0.7  # the best label must hold this share of the probability of the best two
+
+
+def is_ambiguous(first: float, second: float) -> bool:
+    """Whether the best two labels, of these probabilities, can't be told apart."""
+    return first < _AMBIGUOUS * (first + second)
 
 
 @dataclass(frozen=True, eq=False)

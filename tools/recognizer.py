@@ -22,11 +22,10 @@ from scipy.special import log_softmax, softmax
 
 from tools.background import Array, Background
 from tools.likelihood import Design, Head, Scores, Taught
-from tools.ranking import Decision, Evidence, LeftOut, Ranking, Sample, Scored
+from tools.ranking import Decision, Evidence, LeftOut, Ranking, Sample, Scored, is_ambiguous
 
 __all__ = ["Decision", "Evidence", "LeftOut", "Ranking", "Recognizer", "Sample", "Scored"]
 
-_AMBIGUOUS = 0.7  # the best label must hold this share of the probability of the best two
 _NEAR_COPY = 0.9  # cosine from which a negative exemplar speaks for a picture
 _SHARPNESS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 _TESTED = 200  # exemplars at most on which weights are fitted: enough for one number
@@ -245,10 +244,8 @@ class Recognizer:
         decision: Decision = "known"
         if chance < domain.threshold:
             decision = "unknown"
-        elif len(order) > 1:
-            first, second = share[order[0]], share[order[1]]
-            if first < _AMBIGUOUS * (first + second):
-                decision = "ambiguous"
+        elif len(order) > 1 and is_ambiguous(share[order[0]], share[order[1]]):
+            decision = "ambiguous"
         return Ranking(tuple(ranked), decision, 1.0 - chance, 1.0 - domain.threshold, ())
 
     def _nothing(self, where: int, keep: list[int]) -> Ranking:
