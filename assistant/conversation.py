@@ -5,6 +5,7 @@ conversations share nothing but the memory of their workspace.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -13,15 +14,28 @@ from langchain_core.language_models import BaseChatModel
 from assistant.agent import respond
 from assistant.brains import Brain
 from assistant.history import Transcript, now
+from assistant.router.language import language, spoken
 from assistant.settings import Settings
 from assistant.thread import messages_for
-from assistant.turns import Event, Reply, Step, ToolFinished, Turn, focus_of
-from tools.desk import Desk, Focus
-from tools.errors import PhotoError
+from assistant.turns import Event, Reply, Step, ToolCall, ToolFinished, Turn, focus_of
+from tools.desk import Desk, Focus, Jobs
+from tools.errors import PhotoError, ToolError
 from tools.images import Photo, open_photo
+from tools.memory import Event as MemoryEvent
+from tools.memory import Retraction, retraction
 from tools.recall import Recall
+from tools.undo import changed, kept, retracted
 
-__all__ = ["Conversation"]
+__all__ = ["Conversation", "Rewound"]
+
+
+@dataclass(frozen=True)
+class Rewound:
+    """A message that was taken back."""
+
+    turn: Turn
+    offer: Turn | None
+    """Our question whether to undo what it and those after it changed in memory, if they did."""
 
 
 class Conversation:
@@ -35,6 +49,7 @@ class Conversation:
         brain: Brain | None,
         router: BaseChatModel,
         settings: Settings,
+        jobs: Jobs | None = None,
     ) -> None:
         self.id = conversation_id
         self._recall = recall
@@ -42,6 +57,7 @@ class Conversation:
         self._brain = brain
         self._router = router
         self._settings = settings
+        self._jobs = jobs
         self._lock = Lock()
 
     @property
@@ -88,30 +104,62 @@ class Conversation:
         with self._lock:
             yield from self._turn(str(text or ""), photos)
 
-    def rewind(self, index: int) -> Turn:
-        """Take back the turn of that index (0 is the first) and all after it; returns it.
+    def rewind(self, index: int) -> Rewound:
+        """Take back the turn of that index (0 is the first) and all after it.
 
-        What was taught in them stays taught: memory has an undo of its own.
+        What they changed in memory stays until the user says so: the next turn is a question of
+        ours, and "yes" undoes exactly that.
         """
         with self._lock:
-            return self._transcript.rewind(index)
+            memory = self._recall.memory
+            memory.refresh()
+            code = spoken([t.text for t in self._transcript.turns])
+            dropped = self._transcript.rewind(index)
+            found = retraction(memory.events, _changes_of(dropped))
+            offer = _offer(found, memory.events, code)
+            if offer is not None:
+                self._transcript.append(offer)
+            return Rewound(dropped[0], offer)
+
+    def again(self, index: int, text: str | None = None) -> Iterator[Event]:
+        """Say the message of that index once more, with its pictures; ``text``: in other words.
+
+        It and all after it are taken back first, and what it changed in memory is undone, with
+        what the later ones built on that. What else they changed stays, and is told.
+        """
+        with self._lock:
+            turn, *after = self._transcript.turns[index:]
+            text = turn.text if text is None else text
+            if problem := self._too_long(text):
+                raise ToolError(problem)  # nothing is taken back for it
+            photos = [self._transcript.photo(n) for n in turn.photos]
+            memory = self._recall.memory
+            memory.refresh()
+            events, later = memory.events, _changes_of(after)
+            found = memory.retract(turn.changes, along=later)
+            self._transcript.rewind(index)
+            notes = [retracted(found, events)]
+            if text == turn.text and set(found.seqs) <= set(turn.changes):
+                notes = [kept(found, events)]  # the same is done again
+            if still := retraction(memory.events, set(later) - set(found.seqs)):
+                what = changed(still.changes, events)
+                notes.append(f"I keep what the messages after it taught me: {what}.")
+            yield from self._turn(text, photos, [n for n in notes if n])
 
     def clear(self) -> None:
         """Forget the conversation, not what was taught in it."""
         with self._lock:
             self._transcript.clear()
 
-    def _turn(self, text: str, sources: Sequence[Any]) -> Iterator[Event]:
+    def _turn(
+        self, text: str, sources: Sequence[Any], notes: Sequence[str] = ()
+    ) -> Iterator[Event]:
+        """One turn; ``notes`` are said before its reply."""
         text = text.replace("\x00", "").strip()
         opened, problems = self._open(sources)
-        if len(text) > self._settings.max_text:
-            problems.append(
-                f"That message is too long ({len(text):,} characters): "
-                f"say it in at most {self._settings.max_text:,}."
-            )
-            yield self._end(
-                Turn(text[: self._settings.max_text], (), at=now()), Reply(""), problems
-            )
+        if problem := self._too_long(text):
+            turn = Turn(text[: self._settings.max_text], (), at=now())
+            yield self._end(turn, Reply(""), [*problems, problem])
             return
         memory = self._recall.memory
         memory.refresh()
@@ -127,6 +175,7 @@ class Conversation:
             turn_photos=numbers,
             photos_failed=bool(problems),
             focus=self._focus(),
+            jobs=self._jobs,
         )
         labels = list(memory.state.names)
         events = respond(
@@ -144,11 +193,13 @@ class Conversation:
                     steps.append(event.step)
                 if isinstance(event, Reply):
                     finished = True
-                    event = self._end(turn, event, problems)
+                    turn = replace(turn, changes=tuple(desk.changes))
+                    event = self._end(turn, event, problems, notes)
                 yield event
         finally:
             if not finished:
-                self._transcript.append(_stopped(turn, steps))
+                turn = replace(turn, changes=tuple(desk.changes))
+                self._transcript.append(_stopped(turn, [*notes], steps))
 
     def _open(self, sources: Sequence[Any]) -> tuple[list[Photo], list[str]]:
         limit = self._settings.max_photos
@@ -168,21 +219,40 @@ class Conversation:
     def _focus(self) -> Focus:
         return focus_of(self._transcript.turns, self._transcript.album)
 
-    def _end(self, turn: Turn, reply: Reply, problems: Sequence[str]) -> Reply:
-        text = "\n".join([*problems, reply.text] if reply.text else problems)
-        done = Turn(
-            turn.text,
-            turn.photos,
-            reply=text,
-            steps=reply.steps,
-            problems=tuple(problems),
-            options=reply.options,
-            at=turn.at,
+    def _too_long(self, text: str) -> str:
+        """What is wrong with a text of this length; empty when nothing is."""
+        most = self._settings.max_text
+        if len(text) <= most:
+            return ""
+        return f"That message is too long ({len(text):,} characters): say it in at most {most:,}."
+
+    def _end(
+        self, turn: Turn, reply: Reply, problems: Sequence[str], notes: Sequence[str] = ()
+    ) -> Reply:
+        text = "\n".join(x for x in (*notes, *problems, reply.text) if x)
+        done = replace(
+            turn, reply=text, steps=reply.steps, problems=tuple(problems), options=reply.options
         )
         self._transcript.append(done)
-        return Reply(text, reply.steps, reply.options, tuple(problems))
+        return replace(reply, text=text, problems=tuple(problems))
 
 
-def _stopped(turn: Turn, steps: Sequence[Step]) -> Turn:
-    text = "\n".join(s.sentence for s in steps if s.sentence)
-    return Turn(turn.text, turn.photos, reply=text, steps=tuple(steps), at=turn.at, stopped=True)
+def _stopped(turn: Turn, notes: Sequence[str], steps: Sequence[Step]) -> Turn:
+    text = "\n".join(x for x in (*notes, *(s.sentence for s in steps)) if x)
+    return replace(turn, reply=text, steps=tuple(steps), stopped=True)
+
+
+def _changes_of(turns: Sequence[Turn]) -> list[int]:
+    return [seq for turn in turns for seq in turn.changes]
+
+
+def _offer(found: Retraction, events: Sequence[MemoryEvent], code: str) -> Turn | None:
+    """Our question whether to undo what the messages taken back changed; None when nothing."""
+    what = changed(found.changes, events)
+    asks = language(code).said("still_counts", changes=what) if found else ""
+    text = " ".join(x for x in (asks, kept(found, events)) if x)
+    offer = Turn("", (), text, at=now())
+    if found:
+        call = ToolCall("undo", {"changes": list(found.seqs)}, ok=False, seconds=0.0, asked=True)
+        offer = replace(offer, steps=(Step(call, ""),), options=("yes", "no"))
+    return offer if text else None

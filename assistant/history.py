@@ -74,12 +74,12 @@ class Transcript:
         self.turns.append(turn)
         self._write()
 
-    def rewind(self, index: int) -> Turn:
-        """Drop the turn of that index (0 is the first) and all after it; returns it.
+    def rewind(self, index: int) -> list[Turn]:
+        """Drop the turn of that index (0 is the first) and all after it; returns them.
 
         Their photos go too, so that a message said again has its old photo numbers.
         """
-        dropped = self.turns[index]
+        dropped = self.turns[index:]
         del self.turns[index:]
         del self.album[max((n for t in self.turns for n in t.photos), default=0) :]
         self._write()
@@ -136,7 +136,7 @@ def _data(turn: Turn) -> dict[str, Any]:
         for s in turn.steps
     ]
     rest = {k: getattr(turn, k) for k in ("text", "reply", "at", "stopped")}
-    lists = {k: list(getattr(turn, k)) for k in ("photos", "problems", "options")}
+    lists = {k: list(getattr(turn, k)) for k in ("photos", "problems", "options", "changes")}
     return {**rest, **lists, "steps": steps}
 
 
@@ -154,4 +154,5 @@ def _turn(data: dict[str, Any]) -> Turn:
         options=tuple(data["options"]),
         at=data["at"],
         stopped=data["stopped"],
+        changes=tuple(data.get("changes", ())),  # older transcripts have none
     )

@@ -215,7 +215,8 @@ def test_turns_can_be_taken_back(imprint: Imprint) -> None:
     talk.send("", [drawing("red")])
     talk.send("what do you know?")
     dropped = talk.rewind(1)
-    assert dropped.text == "what do you know?" and len(talk.turns) == 1
+    assert dropped.turn.text == "what do you know?" and dropped.offer is None
+    assert len(talk.turns) == 1
     talk.clear()
     assert talk.turns == () and talk.photo_count == 0
 

@@ -215,7 +215,7 @@ def test_a_stopped_turn_and_an_empty_one_say_something() -> None:
     assert texts(chat_view([stopped], ALBUM, picture).messages[-1]) == ["Stopped."]
     silent = Turn("", ())
     view = chat_view([silent], ALBUM, picture)
-    assert [texts(m) for m in view.messages] == [[" "], ["Done."]]
+    assert [texts(m) for m in view.messages] == [["Done."]]
 
 
 def test_a_failed_step_says_so() -> None:

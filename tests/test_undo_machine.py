@@ -134,6 +134,15 @@ class UndoMachine(RuleBasedStateMachine):
         self.changes.pop()
         assert self.memory.state == self.states[-1]
 
+    @rule(chosen=st.sets(st.integers(1, 40), min_size=1, max_size=4))
+    def take_some_back_and_put_them_back(self, chosen):  # type: ignore[no-untyped-def]
+        """Out of the middle: what is left makes sense, and the way back is exact."""
+        if self.memory.retract(chosen & {e.seq for e in self.memory.events}):
+            assert self.memory.state == fold(self.memory.events)
+            self.it_makes_sense()
+            assert self.memory.retract([self.memory.events[-1].seq])
+        assert self.memory.state == self.states[-1]
+
     @rule()
     def restart(self) -> None:
         self.house.close()

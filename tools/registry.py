@@ -17,10 +17,12 @@ from tools.desk import Desk
 from tools.errors import BadCall
 from tools.forget import forget_everything, forget_label, forget_pictures, forget_since
 from tools.knowledge import list_labels, report_knowledge
+from tools.memory import noting
 from tools.naming import alias_label, merge_labels, rename_label, split_label
 from tools.remember import teach_answer
 from tools.retrieve import compare_images, explain_answer, find_similar
 from tools.teach import correct_label, reject_label, teach_label
+from tools.train import cancel_training, train_adapter, training_status, use_adapter
 from tools.undo import undo
 
 __all__ = ["TOOLS", "call_tool", "check_call", "public_arguments"]
@@ -47,6 +49,10 @@ TOOLS: tuple[BaseTool, ...] = (
     list_labels,
     report_knowledge,
     explain_answer,
+    train_adapter,
+    training_status,
+    cancel_training,
+    use_adapter,
 )
 
 
@@ -92,7 +98,8 @@ def call_tool(name: str, args: dict[str, Any], desk: Desk) -> tuple[str, list[Ar
     """
     tool = check_call(name, args)
     call = {"name": name, "args": {**args, "desk": desk}, "id": "call", "type": "tool_call"}
-    message = tool.invoke(call)
+    with noting(desk.changes):
+        message = tool.invoke(call)
     artifact = message.artifact
     artifacts = list(artifact) if isinstance(artifact, list) else [artifact]
     return str(message.content), artifacts

@@ -1,4 +1,4 @@
-"""``undo``: take the last change of memory back, and say which one, and which would be next.
+"""``undo``: take the last changes of memory back, and say which, and which would be next.
 
 Knows nothing of how a change is taken back (:mod:`tools.memory.state`).
 """
@@ -8,30 +8,79 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from langchain_core.tools import InjectedToolArg, tool
+from pydantic import Field
 
 from tools.artifacts import Change
 from tools.desk import Desk
-from tools.memory import Event, State, fold
-from tools.wording import article, capital, count
+from tools.errors import ToolError
+from tools.memory import Event, Retraction, State, fold
+from tools.wording import article, capital, count, join
 
-__all__ = ["phrase", "summary", "undo"]
+__all__ = ["changed", "kept", "phrase", "retracted", "summary", "undo"]
+
+_MOST = 1000
+_LINES = 4  # more changes than that are told in one sentence
+_NAMED = 4  # kinds of changes in it
 
 
-@tool(response_format="content_and_artifact")
-def undo(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, Change]:
-    """Take back the last change of memory; can be repeated."""
-    event, before = desk.memory.undo()
-    name, other, text = _undone(event, before, desk.memory.state, desk.memory.events)
+@tool(response_format="content_and_artifact", parse_docstring=True)
+def undo(
+    times: Annotated[int, Field(ge=1, le=_MOST)] = 1,
+    changes: list[int] | None = None,
+    *,
+    desk: Annotated[Desk, InjectedToolArg],
+) -> tuple[str, list[Change]]:
+    """Take back the last changes of memory, the newest first; can be repeated.
+
+    Args:
+        times: How many changes.
+        changes: Numbers of the changes in the journal, where the user was offered to take back
+            just these; leave out otherwise.
+    """
+    memory = desk.memory
+    if changes is not None:
+        return _retracted(desk, changes)
+    done = [memory.undo()]
+    while len(done) < times and memory.last_change is not None:
+        done.append(memory.undo())
+    events, befores = zip(*done, strict=True)
+    afters = [*befores[1:], memory.state]
+    told = [
+        _undone(e, before, after, memory.events)
+        for e, before, after in zip(events, befores, afters, strict=True)
+    ]
     desk.recall.recognizer()
-    label = desk.memory.state.find(name)
-    number = len(desk.memory.state.of(label.id)) if label else 0
-    following = desk.memory.last_change
-    text += (
-        f" “Undo” once more takes back {phrase(following, desk.memory.events)}."
-        if following
-        else " Nothing else is left to undo."
-    )
-    return text, Change("undone", name, (), number, other=other)
+    lines = [line for _, _, line in told]
+    if len(done) > _LINES:
+        lines = [f"Undone: {changed(events, memory.events)}."]
+    if len(done) < times:
+        lines.append(f"That was all: there was no more than {count(len(done), 'change')}.")
+    elif memory.last_change is None:
+        lines[-1] += " Nothing else is left to undo."
+    else:
+        following = phrase(memory.last_change, memory.events)
+        lines[-1] += f" “Undo” once more takes back {following}."
+    return "\n".join(lines), [_change(memory.state, name, other) for name, other, _ in told]
+
+
+def retracted(found: Retraction, events: Sequence[Event]) -> str:
+    """What taking changes back did and did not do, in sentences."""
+    did = f"Took back {changed(found.changes, events)}." if found else ""
+    return " ".join(x for x in (did, kept(found, events)) if x)
+
+
+def kept(found: Retraction, events: Sequence[Event]) -> str:
+    """That some changes cannot be taken back alone; empty when all can."""
+    if not found.kept:
+        return ""
+    stays = "stays" if len(found.kept) == 1 else "stay"
+    what = capital(changed(found.kept, events))
+    return f"{what} {stays}: something that I learned later rests on it."
+
+
+def changed(changes: Sequence[Event], events: Sequence[Event]) -> str:
+    """What several changes were, as a noun."""
+    return join(summary(changes, events, _NAMED))
 
 
 def phrase(event: Event, events: Sequence[Event]) -> str:
@@ -65,6 +114,9 @@ def phrase(event: Event, events: Sequence[Event]) -> str:
             return f"the forgetting of what you taught me {data['when']}"
         case "cleared":
             return "the forgetting of everything"
+        case "undone" | "retracted":
+            back = [e for e in events if e.seq in event.targets]
+            return f"the taking back of {changed(back, events)}"
         case _:
             return f"the forgetting of {name}"
 
@@ -82,6 +134,27 @@ def summary(changes: Sequence[Event], events: Sequence[Event], most: int) -> lis
     parts += [phrase(e, events) for e in others[: most - len(parts)]]
     more = len(taught) + len(others) - len(parts)
     return [*parts, f"{count(more, 'more change')}"] if more else parts
+
+
+def _retracted(desk: Desk, seqs: Sequence[int]) -> tuple[str, list[Change]]:
+    before, events = desk.memory.state, desk.memory.events
+    found = desk.memory.retract(seqs)
+    text = retracted(found, events)
+    if not found:
+        raise ToolError(text or "There is nothing left to take back: it is undone already.")
+    desk.recall.recognizer()
+    after = desk.memory.state
+    differ = [
+        x.name
+        for i, x in {**before.labels, **after.labels}.items()
+        if before.labels.get(i) != after.labels.get(i) or before.of(i) != after.of(i)
+    ]
+    return text, [_change(after, name) for name in differ or [""]]
+
+
+def _change(state: State, name: str, other: str = "") -> Change:
+    label = state.find(name)
+    return Change("undone", name, (), len(state.of(label.id)) if label else 0, other=other)
 
 
 def _names(event: Event, events: Sequence[Event]) -> dict[str, str]:

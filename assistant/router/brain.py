@@ -24,9 +24,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from assistant.bound import ToolModel
 from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
-from assistant.router.language import LANGUAGES, language, likely
+from assistant.router.language import LANGUAGES, language, likely, spoken
 from assistant.router.telling import told
-from tools.artifacts import Change, Recognition
+from tools.artifacts import Change, Recognition, Training
 
 __all__ = ["Router"]
 
@@ -75,12 +75,8 @@ def _answer(messages: Sequence[BaseMessage], bound: set[str]) -> AIMessage:
 
 def _spoken(messages: Sequence[BaseMessage]) -> str:
     """The code of the language that the user speaks."""
-    code = "en"
-    for message in messages:
-        if isinstance(message, HumanMessage):
-            said = str(message.additional_kwargs.get("text", message.text))
-            code = likely(said, code)[0]
-    return code
+    said = (m for m in messages if isinstance(m, HumanMessage))
+    return spoken(str(m.additional_kwargs.get("text", m.text)) for m in said)
 
 
 def _worded(result: ToolMessage, turn: Sequence[BaseMessage], code: str) -> str:
@@ -122,7 +118,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
     open_photos: tuple[int, ...] = ()
     doubt: Change | None = None
     changed: Change | None = None
-    asked = fresh = wiping = False
+    asked = fresh = wiping = offered = False
     tongue = "en"
     turn: list[int] = []
     calls: dict[str | None, list[int]] = {}
@@ -133,7 +129,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
             turn = message.additional_kwargs.get("photos", [])
             photos = max([photos, *turn])
             recognised = None if turn else recognised
-            asked = fresh = False
+            asked = fresh = offered = False
             open_photos, changed = (), None
             said = str(message.additional_kwargs.get("text", message.text))
             tongue = likely(said, tongue)[0]
@@ -146,6 +142,8 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
                 numbers = calls.get(message.tool_call_id) or turn
                 open_photos = _open(seen, numbers)
             for artifact in message.artifact or []:
+                if isinstance(artifact, Training):  # "no" is said of it then, and of no picture
+                    offered, recognised = artifact.offered, None
                 if isinstance(artifact, Change) and artifact.action != "known":
                     recognised, asked, changed = None, False, artifact
                     doubt, fresh = (artifact, True) if artifact.same_as else (None, False)
@@ -167,6 +165,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
         doubt,
         changed,
         wiping,
+        offered,
         tongue,
     )
 

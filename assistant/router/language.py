@@ -4,7 +4,7 @@ Knows nothing of what a phrase leads to. ``en.yaml`` explains the format; the ot
 less of the same. A file is read when it is first needed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -15,7 +15,7 @@ import yaml
 from assistant.router.grammar import Template, parse
 from assistant.router.spelling import Sentence, Spelling, tokens_of
 
-__all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely"]
+__all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely", "spoken"]
 
 LANGUAGES = ("en", "de", "fr", "es", "zh")
 LONGEST = 60  # words of a clause that is matched; a longer one is no order
@@ -180,3 +180,11 @@ def likely(text: str, before: str) -> tuple[str, ...]:
     if not words or counts[before] == max(counts.values()):
         best = [before, *(c for c in best if c != before and words)]
     return tuple(best)
+
+
+def spoken(texts: Iterable[str]) -> str:
+    """The code of the language that somebody speaks who said these texts one after another."""
+    code = "en"
+    for text in texts:
+        code = likely(text, code)[0]
+    return code

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from assistant.build import Imprint
 from assistant.conversation import Conversation
-from assistant.turns import Turn
+from assistant.turns import Event, Turn
 from assistant.ui.cards import known_panel
 from assistant.ui.environment import temp_folder
 from assistant.ui.examples import EXAMPLES, Example, after, titled
@@ -24,7 +24,6 @@ from assistant.ui.running import Busy, Running, incident
 from assistant.ui.view import View, chat_view, unplain
 from assistant.ui.visitors import Visitor, Visitors
 from assistant.ui.waking import Waking
-from tools.artifacts import Change
 from tools.errors import ImprintError
 from tools.images import Photo
 from tools.knowledge import summaries
@@ -144,15 +143,9 @@ class Handlers:
             return
         ids = [talk.photo_ids[n - 1] for n in talk.turns[place].photos]
         files = [self._pictures.file(i, LARGE, functools.partial(_find, talk)) for i in ids]
-        taught = any(isinstance(a, Change) for s in talk.turns[place].steps for a in s.artifacts)
-        turn = talk.rewind(place)
-        yield Screen(
-            chat=self._view(talk),
-            draft=(turn.text, tuple(f for f in files if f)),
-            notice="What was learned stays learned: say “undo” to take that back."
-            if taught
-            else "",
-        )
+        turn = talk.rewind(place).turn
+        draft = (turn.text, tuple(f for f in files if f))
+        yield Screen(chat=self._view(talk), draft=draft if any(draft) else None)
 
     @_edge
     def clear(self, token: Any) -> Iterator[Screen]:
@@ -181,19 +174,33 @@ class Handlers:
         place = self._view(talk).turn_at(index)
         if place is None or place >= len(talk.turns):
             return
-        photos: list[Photo] = [talk.photo(n) for n in talk.turns[place].photos]
-        turn = talk.rewind(place)
-        yield from self._turn(visitor, turn.text if text is None else text, photos)
+        turn = talk.turns[place]
+        if not turn.photos and not (turn.text if text is None else text).strip():
+            yield Screen(notice="There is nothing in it to say again.", busy=False)
+            return
+        album = max((n for t in talk.turns[:place] for n in t.photos), default=0)
+        yield from self._work(
+            visitor, lambda: talk.again(place, text), text or turn.text, (place, album)
+        )
 
     def _turn(
         self, visitor: Visitor, text: str, photos: Sequence[Any], *, sent: bool = False
     ) -> Iterator[Screen]:
         talk = self.visitors.talk(visitor)
         before = (len(talk.turns), len(talk.photo_ids))
+        yield from self._work(visitor, lambda: talk.stream(text, photos), text, before, sent=sent)
 
-        def stream() -> Any:
-            return talk.stream(text, photos)
-
+    def _work(
+        self,
+        visitor: Visitor,
+        stream: Callable[[], Iterator[Event]],
+        text: str,
+        before: tuple[int, int],
+        *,
+        sent: bool = False,
+    ) -> Iterator[Screen]:
+        """Shows a turn at work; ``before`` are the turns and photos that come before it."""
+        talk = self.visitors.talk(visitor)
         running = self._busy.start(visitor.conversation, lambda: Running(text, stream))
         if running is None:
             yield Screen(notice="One moment: I am still busy with your last message.")

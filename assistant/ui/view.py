@@ -85,7 +85,9 @@ def chat_view(
     for index, turn in enumerate(turns):
         last = index == len(turns) - 1 and progress is None and not problem
         options = [*turn.options, *suggestions] if last else []
-        made = [*_said(turn.text, turn.photos, album, picture), *_answer(turn, picture, options)]
+        ours = not (turn.text or turn.photos or turn.problems)  # nothing was said: we asked
+        said = [] if ours else _said(turn.text, turn.photos, album, picture)
+        made = [*said, *_answer(turn, picture, options)]
         messages += made
         owners += [index] * len(made)
     if progress is not None:

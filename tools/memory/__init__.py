@@ -6,7 +6,9 @@ Knows nothing of conversations; of models it knows only the vectors an embedder 
 from tools.memory.changes import Taught
 from tools.memory.home import MemoryHome
 from tools.memory.labels import clean_name, name_key
+from tools.memory.ledger import noting
 from tools.memory.memory import Match, Memory
+from tools.memory.retraction import Retraction, retraction
 from tools.memory.state import Event, Exemplar, Label, RememberedAnswer, State, fold
 
 __all__ = [
@@ -17,9 +19,12 @@ __all__ = [
     "Memory",
     "MemoryHome",
     "RememberedAnswer",
+    "Retraction",
     "State",
     "Taught",
     "clean_name",
     "fold",
     "name_key",
+    "noting",
+    "retraction",
 ]

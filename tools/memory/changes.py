@@ -5,7 +5,7 @@ journal; a change that would change nothing is not written.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import RLock
@@ -16,6 +16,7 @@ from tools.memory.journal import Journal
 from tools.memory.labels import clean_name, name_key, question_key, unknown_name
 from tools.memory.ledger import Ledger
 from tools.memory.photos import PhotoStore
+from tools.memory.retraction import Retraction
 from tools.memory.state import FORGETTING, Event, Label, State
 
 __all__ = ["Changes", "Taught"]
@@ -265,6 +266,14 @@ class Changes:
         """Take the last change back; returns it and the state before the undoing."""
         with self._lock:
             return self._ledger.undo()
+
+    def retract(self, seqs: Collection[int], along: Collection[int] = ()) -> Retraction:
+        """Take back the events of these numbers; what others' later ones rest on stays.
+
+        Of ``along``, those go too that rest on one of them.
+        """
+        with self._lock:
+            return self._ledger.retract(seqs, along)
 
     def _store(self, photos: Sequence[Photo]) -> None:
         for photo in photos:

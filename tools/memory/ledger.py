@@ -3,11 +3,14 @@
 Knows nothing of photos, vectors or names. Not thread-safe: the memory that owns it locks.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, get_args
 
 from tools.errors import MemoryFailed, ToolError
 from tools.memory.journal import Journal
+from tools.memory.retraction import Retraction, retraction
 from tools.memory.state import (
     CHANGES,
     Event,
@@ -16,10 +19,26 @@ from tools.memory.state import (
     StateBuilder,
     fold,
     in_force,
-    last_change,
+    standing,
 )
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "noting"]
+
+_NOTES: ContextVar[list[int] | None] = ContextVar("notes", default=None)
+
+
+@contextmanager
+def noting(seqs: list[int]) -> Iterator[None]:
+    """Add to ``seqs`` the numbers of the events that this thread appends meanwhile.
+
+    Whoever else writes to the same journal is left out, as a comparison of before and after
+    could not.
+    """
+    token = _NOTES.set(seqs)
+    try:
+        yield
+    finally:
+        _NOTES.reset(token)
 
 
 class Ledger:
@@ -45,8 +64,8 @@ class Ledger:
 
     @property
     def last_change(self) -> Event | None:
-        """What :meth:`undo` would take back."""
-        return last_change(self._events)
+        """The newest change that stands: what :meth:`undo` would take back."""
+        return next((e for e in reversed(standing(self._events)) if e.kind in CHANGES), None)
 
     def refresh(self) -> None:
         """Take in what was written to the journal since, by whomever.
@@ -59,6 +78,8 @@ class Ledger:
         """Commit one change, then take it in."""
         event = self._journal.append(kind, data)
         self._take([event])
+        if (notes := _NOTES.get()) is not None:
+            notes.append(event.seq)
         return event
 
     def undo(self) -> tuple[Event, State]:
@@ -69,6 +90,13 @@ class Ledger:
         before = self.state
         self.append("undone", seq=change.seq)
         return change, before
+
+    def retract(self, seqs: Collection[int], along: Collection[int] = ()) -> Retraction:
+        """Take back the events of these numbers, save those on which later ones rest."""
+        found = retraction(self._events, seqs, along=along)
+        if found:
+            self.append("retracted", seqs=list(found.seqs))
+        return found
 
     def in_force(self) -> list[Event]:
         """The changes that make up the state, oldest first."""
@@ -81,7 +109,7 @@ class Ledger:
     def _take(self, events: Sequence[Event]) -> None:
         if not events:
             return
-        strange = {e.kind for e in events} - {*CHANGES, "undone"}
+        strange = {e.kind for e in events} - set(get_args(Kind))
         if strange:
             # To leave such changes out would show, and then build on, a memory that never was.
             raise MemoryFailed(
@@ -90,7 +118,7 @@ class Ledger:
                 "with --home."
             )
         self._events.extend(events)
-        if any(e.kind in ("undone", "reverted") for e in events):
+        if any(e.targets for e in events):
             self._builder = StateBuilder()
             fold(self._events, self._builder)
         else:

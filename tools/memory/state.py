@@ -1,7 +1,8 @@
 """The journal's events, and the state they add up to: a pure function, no disk, no clock.
 
-An *undone* event names the event that it takes back, a *reverted* one names several and can be
-undone itself; the state is the fold of all others, so undoing restores exactly what was before.
+An *undone* event names the event that it takes back, a *retracted* one names several, of any kind;
+a *reverted* one names several too, and is a change that can be undone itself. What was taken back
+takes nothing back. The state is the fold of all others: undoing restores exactly what was before.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ __all__ = [
     "StateBuilder",
     "fold",
     "in_force",
-    "last_change",
+    "standing",
 ]
 
 Kind = Literal[
@@ -41,8 +42,9 @@ Kind = Literal[
     "reverted",
     "cleared",
     "undone",
+    "retracted",
 ]
-CHANGES: tuple[Kind, ...] = tuple(k for k in get_args(Kind) if k != "undone")
+CHANGES: tuple[Kind, ...] = tuple(k for k in get_args(Kind) if k not in ("undone", "retracted"))
 FORGETTING: tuple[Kind, ...] = ("unaliased", "forgotten", "dropped", "reverted", "cleared")
 """Changes that only take away: they leave no two labels with one name, whatever they follow."""
 
@@ -55,6 +57,13 @@ class Event:
     kind: Kind
     data: Mapping[str, Any]
     at: str
+
+    @property
+    def targets(self) -> set[int]:
+        """The numbers of the events that it takes back."""
+        if self.kind == "undone":
+            return {self.data["seq"]}
+        return set(self.data["seqs"]) if self.kind in ("reverted", "retracted") else set()
 
 
 @dataclass(frozen=True)
@@ -142,21 +151,20 @@ class State:
         return self.labels[owner] if owner is not None else None
 
 
-def last_change(events: Iterable[Event]) -> Event | None:
-    """The newest change that is not undone: what *undo* takes back."""
-    events = list(events)
-    undone = {e.data["seq"] for e in events if e.kind == "undone"}
-    live = [e for e in events if e.kind in CHANGES and e.seq not in undone]
-    return live[-1] if live else None
-
-
 def in_force(events: Iterable[Event]) -> list[Event]:
     """The changes that count: neither undone, nor taken back by one that counts."""
-    events = list(events)
-    undone = {e.data["seq"] for e in events if e.kind == "undone"}
-    live = [e for e in events if e.kind in CHANGES and e.seq not in undone]
-    back = {seq for e in live if e.kind == "reverted" for seq in e.data["seqs"]}
-    return [e for e in live if e.seq not in back and e.kind != "reverted"]
+    return [e for e in standing(events) if e.kind in CHANGES and e.kind != "reverted"]
+
+
+def standing(events: Iterable[Event]) -> list[Event]:
+    """The events that no standing one has taken back, oldest first."""
+    gone: set[int] = set()
+    left = []
+    for event in reversed(list(events)):
+        if event.seq not in gone:
+            left.append(event)
+            gone |= event.targets
+    return left[::-1]
 
 
 def fold(events: Iterable[Event], builder: "StateBuilder | None" = None) -> State:
@@ -218,7 +226,7 @@ class StateBuilder:
             case "cleared":
                 for everything in (self._labels, self._exemplars, self._owners, self._answers):
                     everything.clear()
-            case "undone" | "reverted":
+            case "undone" | "reverted" | "retracted":
                 raise ValueError(f"{event.kind} has no effect of its own: fold the journal")
 
     def _taught(self, event: Event) -> None:
