@@ -44,6 +44,8 @@ class Desk:
     focus: Focus = field(default_factory=Focus)
     on_token: Callable[[str], None] | None = None
     """Gets the text of captions and answers while it is made."""
+    changes: list[int] = field(default_factory=list)
+    """Numbers of the journal's events that came of the turn so far."""
     stop: Event = field(default_factory=Event)
     """Set when the user wants no more of this turn."""
 
