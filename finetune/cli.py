@@ -61,7 +61,7 @@ def prepare(
             {"source": source, **flags}, config=config, assignments=assignments
         )
         from finetune.prepared import write_prepared
-        from finetune.work import look_at
+        from finetune.work import failures, look_at
         from tools.config import load_config
 
         with following(quiet=as_json) as follow:
@@ -69,7 +69,8 @@ def prepare(
         for line in [] if as_json else facts_of_data(table, plan):
             typer.echo(line)
         if output is not None:
-            write_prepared(output, table, plan)
+            with failures(output):
+                write_prepared(output, table, plan)
             echo(f"Written to {output}: train on it with `few-shot {output}`.")
         if as_json:
             show_json(table.to_json() | {"measured_on": plan.how})
@@ -116,7 +117,7 @@ app.command("train", help="Train by --config FILE or --strategy NAME.")(_trainin
 def _train(
     settings: Any, *, name: str | None, publish: bool, home: Path | None, as_json: bool
 ) -> None:
-    from finetune.cli_runs import show_results
+    from finetune.cli_runs import put_on_shelf, show_results
     from finetune.work import carry_out, prepare_run
     from tools.config import load_config
 
@@ -133,9 +134,7 @@ def _train(
             echo(f"run {run.name} in {run.folder}")
         results = carry_out(run, learner, on_event=follow)
     if publish:
-        from finetune import shelf
-
-        echo(f"on the shelf: {shelf.publish(run, loaded.home / 'adapters')}")
+        echo(f"on the shelf: {put_on_shelf(run, loaded.home / 'adapters')}")
     show_results(run, results, as_json=as_json)
 
 

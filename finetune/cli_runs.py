@@ -30,6 +30,15 @@ def show_results(run: Any, results: dict[str, Any], *, as_json: bool) -> None:
     typer.echo(f"Report: {run.folder / 'README.md'}")
 
 
+def put_on_shelf(run: Any, place: Path, **how: Any) -> Path:
+    """The run's model as an adapter in ``place``; a full disk leaves nothing there."""
+    from finetune import shelf
+    from finetune.work import failures
+
+    with failures(place):
+        return shelf.publish(run, place, **how)
+
+
 @runs.command("list")
 def list_(home: o.Home = None, as_json: o.Json = False) -> None:
     """Every run, newest first."""
@@ -168,8 +177,10 @@ def predict(
             show_json(found)
             return
         from finetune.judging import write_table
+        from finetune.work import failures
 
-        write_table(output, found)
+        with failures(output):
+            write_table(output, found)
         echo(f"{len(found)} pictures: {output}")
 
 
@@ -187,9 +198,8 @@ def publish(
     from tools.config import load_config
 
     with worded():
-        run = _run(name, home)
         place = load_config(home=home).home / "adapters"
-        folder = shelf.publish(run, place, name=to, replace=replace)
+        folder = put_on_shelf(_run(name, home), place, name=to, replace=replace)
         if activate:
             shelf.activate(place, folder.name)
         typer.echo(f"{folder}{' (in use)' if activate else ''}")

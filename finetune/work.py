@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import Event, current_thread, main_thread
 from typing import Any
 
+from safetensors import SafetensorError
+
 from finetune.data import Plan, Table, gather, make_plan
 from finetune.events import Told
 from finetune.learner import Learner, Session, Stopped
@@ -24,7 +26,7 @@ from finetune.pipeline import execute, make_learner
 from finetune.runs import Run, create_run
 from finetune.settings import Settings
 from tools.config import Config
-from tools.errors import ImprintError, SettingsError, TrainingFailed
+from tools.errors import SettingsError, TrainingFailed
 from tools.models.hardware import gpu_gigabytes
 from tools.models.loading import quiet
 
@@ -32,7 +34,8 @@ __all__ = ["carry_out", "failures", "look_at", "prepare_run", "signals"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNWRITTEN = re.compile(
-    r"no space left|file too large|failed writing|unexpected pos|os error 2[78]", re.I
+    r"no space left|quota exceeded|file too large|failed writing|unexpected pos|os error 2[78]",
+    re.I,
 )
 _MARGIN = 50_000_000  # bytes for everything that is not weights
 
@@ -126,28 +129,26 @@ def signals() -> Iterator[Event]:
 
 @contextmanager
 def failures(folder: Path) -> Iterator[None]:
-    """A full disk and a full GPU as one sentence each."""
-    import torch
-    from safetensors import SafetensorError
-
+    """A full disk and a full GPU as one sentence each. ``folder``: what is written to."""
     full = (
         f"The disk of {folder} is full, so not everything could be written; what was there before "
-        "is whole: free some space, then go on with `runs resume`."
+        "is whole: free some space, then do it again (a run goes on with `runs resume`)."
     )
     try:
         yield
-    except ImprintError:
-        raise
-    except torch.OutOfMemoryError as exc:
-        raise TrainingFailed(
-            "The GPU has no memory left: lower training.batch and raise training.accumulation "
-            "by as much, set training.checkpointing, or use the method qlora."
-        ) from exc
     except OSError as exc:
-        if exc.errno in _FULL:
+        # Copying a folder gathers what went wrong into one error that has no number.
+        if exc.errno in _FULL or _UNWRITTEN.search(str(exc)):
             raise TrainingFailed(full) from exc
         raise
     except (RuntimeError, SafetensorError) as exc:
+        import torch
+
+        if isinstance(exc, torch.OutOfMemoryError):
+            raise TrainingFailed(
+                "The GPU has no memory left: lower training.batch and raise training.accumulation "
+                "by as much, set training.checkpointing, or use the method qlora."
+            ) from exc
         if _UNWRITTEN.search(str(exc)):  # torch and safetensors say it in their own words
             raise TrainingFailed(full) from exc
         raise

@@ -271,22 +271,40 @@ main()
 """
 
 
+def limited(limit: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command line where no file may grow beyond ``limit`` bytes."""
+    return subprocess.run(
+        [sys.executable, "-c", FULL, str(limit), *map(str, arguments)],
+        capture_output=True, text=True, cwd=ROOT, timeout=600,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("limit", [9_000, 60_000])
 def test_a_full_disk_is_one_sentence_and_nothing_on_the_shelf(
     limit: int, source: Path, tmp_path: Path
 ) -> None:
-    """No file may grow beyond ``limit`` bytes: the log, or the checkpoint, cannot be written."""
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(limit), "few-shot", source, *MODEL, *TINY, "--epochs", "9",
-         "--set", "training.save_steps=5", "--name", "f", "--publish", "--home", tmp_path],
-        capture_output=True, text=True, cwd=ROOT, timeout=600,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    """The log, or the checkpoint, cannot be written."""
+    done = limited(
+        limit, "few-shot", source, *MODEL, *TINY, "--epochs", 9, "--set", "training.save_steps=5",
+        "--name", "f", "--publish", "--home", tmp_path,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "is full, so not everything could be written" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "adapters").exists()
     assert not list(run_folder(tmp_path, "f").glob("final_model"))
+
+
+def test_a_disk_that_fills_while_it_publishes_leaves_the_shelf_as_it_was(home: Path) -> None:
+    shelf = home / "adapters"
+    before = {p: p.read_bytes() for p in shelf.rglob("*") if p.is_file()}
+    for arguments in (["--as", "half"], ["--replace", "--activate"]):
+        done = limited(9_000, "publish", "two", *arguments, "--home", home)
+        assert done.returncode == 1 and "is full" in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+    assert {p: p.read_bytes() for p in shelf.rglob("*") if p.is_file()} == before
+    assert not list(shelf.glob(".*")) and "half" not in list_adapters(shelf)
 
 
 def test_help_is_complete_and_quick() -> None:

@@ -65,6 +65,20 @@ def test_a_picture_never_trains_and_measures(
         assert plan.final.train == tuple(range(len(ids)))
 
 
+def test_copies_of_a_picture_in_several_files_stay_together() -> None:
+    """What a row is grouped by is what its picture shows, not where it lies or what is asked."""
+    rows = tuple(
+        Row(Path(f"{name}-{i}-{copy}.png"), label=name, question=str(copy), photo_id=f"{name}-{i}")
+        for name in "ab"
+        for i in range(20)
+        for copy in range(3)
+    )
+    fold = make_plan(Table(rows, Report()), DataSettings()).final
+    parts = [{rows[i].photo_id for i in part} for part in (fold.train, fold.val, fold.test)]
+    assert [len(part) for part in parts] == [32, 4, 4]
+    assert not parts[0] & parts[2] and not parts[0] & parts[1] and not parts[1] & parts[2]
+
+
 def test_the_split_does_not_depend_on_the_order_of_the_rows() -> None:
     one = table({"a": 20, "b": 30})
     other = Table(tuple(reversed(one.rows)), Report())
@@ -104,14 +118,19 @@ def test_folders_with_bad_double_and_contradictory_files(tmp_path: Path) -> None
     assert len(rows.report.conflicts) == 2 and "disc and red box" in rows.report.conflicts[0]
 
 
-def test_one_bad_picture_among_many_is_named_and_counted(tmp_path: Path) -> None:
-    root = class_folders(tmp_path / "in", each=40)
-    (root / "box" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+def test_one_bad_picture_in_ten_thousand_is_named_skipped_and_counted(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    for kind in ("dark", "light"):
+        (root / kind).mkdir(parents=True)
+    for i in range(9_999):
+        ground = (i % 256, i // 256, 0 if i % 2 else 255)
+        Image.new("RGB", (8, 8), ground).save(root / ("dark" if i % 2 else "light") / f"{i}.bmp")
+    (root / "dark" / "torn.bmp").write_bytes((root / "dark" / "1.bmp").read_bytes()[:60])
     said = json.loads(command("prepare", root, "--json", home=tmp_path))
-    assert said["bad"]["count"] == 1 and "torn.jpg" in said["bad"]["files"][0]
-    assert said["pictures"] == 80 and said["classes"] == {"box": 40, "disc": 40}
-    shown = command("prepare", root, home=tmp_path)
-    assert "1 not usable" in shown and "64 train, 8 validate, 8 measure" in shown
+    assert said["bad"]["count"] == 1 and "torn.bmp is damaged" in said["bad"]["files"][0]
+    assert said["pictures"] == 9_999 and said["classes"] == {"dark": 4_999, "light": 5_000}
+    shown = command("prepare", root, "--max-samples", 80, home=tmp_path)
+    assert "80 pictures, 80 rows" in shown and "64 train, 8 validate, 8 measure" in shown
 
 
 def test_a_split_that_leaks_is_mended_towards_measuring(tmp_path: Path) -> None:

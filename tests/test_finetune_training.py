@@ -256,14 +256,17 @@ def test_killed_and_resumed_it_has_the_same_curve(source: Path, tmp_path: Path) 
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert "interrupted" in command("runs", "list", home=tmp_path)
-    reached = len(losses(tmp_path, "killed"))
-    assert reached < 60
+    reached = events(tmp_path, "killed")
+    assert len(reached) < 60
     whole = process(*start, "--name", "whole", home=tmp_path)
     resumed = process("runs", "resume", "killed", home=tmp_path)
     for one in (whole, resumed):
         _, errors = one.communicate(timeout=600)
         assert one.returncode == 0, errors
     assert len(losses(tmp_path, "killed")) == 60
+    # It went on: what was done before the last checkpoint was not done again.
+    kept = events(tmp_path, "killed")[: len(reached) // 5 * 5 - 5]
+    assert kept and kept == reached[: len(kept)]
     assert losses(tmp_path, "killed") == pytest.approx(losses(tmp_path, "whole"), rel=1e-4)
     outcomes = [read(run_folder(tmp_path, n) / "results.json") for n in ("killed", "whole")]
     assert (
@@ -311,6 +314,12 @@ def test_rows_too_long_or_without_an_answer_are_refused(source: Path, tmp_path: 
         fails=1,
     )  # fmt: skip
     assert "cutting it would cut the picture or the answer" in said and "24 fit" in said
+    unsaid = class_folders(tmp_path / "in", each=4, kinds=("disc", "<image>"))
+    said = command(
+        "few-shot", unsaid, "--model", built("llava"), *TINY, "--publish", home=tmp_path, fails=1
+    )
+    assert "all its labels would be masked" in said and "Traceback" not in said
+    assert not (tmp_path / "adapters").exists()
     settings = tiny()
     vlm = open_vlm(settings)
     masked = row(tmp_path, "disc", question="what?", answer="<image></s>")
