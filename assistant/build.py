@@ -27,7 +27,7 @@ from tools.artifacts import Recognition
 from tools.classify import recognise
 from tools.config import Config, load_config
 from tools.describing import describe
-from tools.desk import Desk
+from tools.desk import Desk, Jobs
 from tools.errors import BadCall, SettingsError
 from tools.images import Photo, open_photo
 from tools.memory import Memory, MemoryHome
@@ -138,6 +138,7 @@ class Imprint:
                     self._brain,
                     self._router,
                     self.settings,
+                    self._jobs(),
                 )
             return self._conversations[key]
 
@@ -211,12 +212,21 @@ class Imprint:
             lambda n: opened[n - 1],
             photo_count=len(opened),
             turn_photos=tuple(range(1, len(opened) + 1)),
+            jobs=self._jobs(),
         )
         desk.memory.refresh()
         started = time.perf_counter()
         sentence, artifacts = call_tool(tool, args, desk)
         seconds = time.perf_counter() - started
         return Step(ToolCall(tool, args, True, seconds), sentence, tuple(artifacts))
+
+    def _jobs(self) -> Jobs | None:
+        """Training, unless strangers would share its result."""
+        if self.settings.public or os.name != "posix":
+            return None
+        from assistant.jobs import TrainingJobs
+
+        return TrainingJobs(self.config, self.models, self.settings.training)
 
     def _task_for(self, prompt: str | Sequence[str] | None, labels: Sequence[str] | None) -> Task:
         if labels:

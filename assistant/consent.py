@@ -56,6 +56,9 @@ _QUESTIONS = {
     "forget_pictures": "forget {photos}",
     "forget_since": "forget what I learned since {when}",
     "forget_everything": "forget everything I know",
+    "train_adapter": "train on what you taught me",
+    "cancel_training": "stop the training",
+    "use_adapter": "change whether the trained adapter is used",
     "undo": "take back the last change of what I know",
 }
 _ONE_DEED = {"correct_label": "teach_label"}  # which of the two it is, the router knows

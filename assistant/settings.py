@@ -5,6 +5,7 @@ Space's own variable and the key of a language model are read here and nowhere e
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError
@@ -38,6 +39,10 @@ class Settings(BaseSettings):
     public: bool = Field(
         default=False,
         description="Strangers may visit: each browser gets a memory of its own.",
+    )
+    training: Path | None = Field(
+        default=None,
+        description="A YAML file of settings for trainings from the chat (`python -m finetune`).",
     )
     max_photos: int = Field(default=8, ge=1, le=32, description="Pictures in one message.")
     max_text: int = Field(default=4_000, ge=100, description="Characters in one message.")

@@ -6,7 +6,7 @@ Knows nothing of brains, pages or disk.
 from dataclasses import dataclass, field
 from typing import Any
 
-from tools.artifacts import Answer, Artifact, Change, Recognition
+from tools.artifacts import AdapterUse, Answer, Artifact, Change, Recognition, Training
 from tools.desk import Focus
 
 __all__ = [
@@ -137,6 +137,11 @@ def options_for(artifacts: list[Artifact]) -> tuple[str, ...]:
     if not artifacts:
         return ()
     last = artifacts[-1]
+    if isinstance(last, Training):
+        following = ("how is the training going?", "stop the training")
+        return following if last.goes_on else ("use it",) if last.offered else ()
+    if isinstance(last, AdapterUse):
+        return ("stop using it",) if last.in_use else ()
     if isinstance(last, Change):
         if last.same_as:
             return ("the same thing", "a new one", "undo")

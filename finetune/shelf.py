@@ -1,16 +1,12 @@
-"""The shelf of adapters: what the assistant may use, each with a manifest that was written last.
+"""Putting what was trained on the shelf, for the assistant to use (:mod:`tools.shelf`).
 
-``adapters/<name>/`` holds the weights, ``README.md`` and ``manifest.json``;
-``adapters/active.json`` names the one in use. A folder appears under its name only when all of it
-is there. Knows nothing of training.
+A folder appears under its name only when all of it is there: the weights, ``README.md`` and
+``manifest.json``. Knows nothing of training.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -21,11 +17,9 @@ from typing import Any
 from finetune.files import write_json
 from finetune.runs import Run
 from tools.errors import TrainingFailed
+from tools.shelf import ADAPTER_NAME, FORMAT, activate, digest, read_manifest
 
 __all__ = ["activate", "list_adapters", "publish", "read_manifest"]
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_FORMAT = 1
 
 
 def publish(run: Run, shelf: Path, *, name: str | None = None, replace: bool = False) -> Path:
@@ -41,7 +35,7 @@ def publish(run: Run, shelf: Path, *, name: str | None = None, replace: bool = F
         )
     name = name or run.name
     target = shelf / name
-    if not _NAME.fullmatch(name):
+    if not ADAPTER_NAME.fullmatch(name):
         raise TrainingFailed(
             f"{name!r} can't be the name of an adapter: use 1 to 64 of a-z, 0-9, '.', '_' and '-'."
         )
@@ -66,35 +60,6 @@ def publish(run: Run, shelf: Path, *, name: str | None = None, replace: bool = F
     return target
 
 
-def activate(shelf: Path, name: str) -> None:
-    """Make an adapter the one in use, in one step. Raises :class:`TrainingFailed`."""
-    manifest = read_manifest(shelf / name)
-    content = {"adapter": name, "method": manifest["method"], "at": _now()}
-    write_json(shelf / "active.json", content)
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """A checked manifest: every file of the adapter is there and as it was.
-
-    Raises :class:`TrainingFailed` that says what is wrong with the adapter.
-    """
-    path = folder / "manifest.json"
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        files: Mapping[str, str] = manifest["files"]
-    except (OSError, ValueError, LookupError) as exc:
-        raise TrainingFailed(
-            f"There is no adapter in {folder} ({path.name} can't be read): publish it again."
-        ) from exc
-    for name, digest in files.items():
-        if not (folder / name).is_file() or _digest(folder / name) != digest:
-            raise TrainingFailed(
-                f"The adapter in {folder} is damaged: {name} is missing or altered; publish it "
-                "again."
-            )
-    return manifest
-
-
 def list_adapters(shelf: Path) -> list[str]:
     """Names of the adapters on the shelf."""
     if not shelf.is_dir():
@@ -110,7 +75,7 @@ def _manifest(run: Run, results: Mapping[str, Any], folder: Path) -> dict[str, A
         for name, figures in results["figures"].items()
     }
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "run": run.name,
         "created": _now(),
         "method": results["method"],
@@ -125,18 +90,14 @@ def _manifest(run: Run, results: Mapping[str, Any], folder: Path) -> dict[str, A
         "worth_using": results["worth_using"],
         "verdict": results["verdict"],
         "data": {
-            "train": sorted({row.photo_id for row in table.take(plan.final.train)}),
+            "source": run.settings.data.source,
+            "train": {row.photo_id: row.label for row in table.take(plan.final.train)},
             "validation": sorted({row.photo_id for row in table.take(plan.final.val)}),
             "test": sorted({r.photo_id for f in plan.folds for r in table.take(f.test)}),
         },
         "versions": run.metadata["versions"],
-        "files": {p.name: _digest(p) for p in sorted(folder.iterdir()) if p.is_file()},
+        "files": {p.name: digest(p) for p in sorted(folder.iterdir()) if p.is_file()},
     }
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _now() -> str:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from langchain_core.tools import InjectedToolArg, tool
 
+from tools.adapted import answered
 from tools.artifacts import Answer
 from tools.desk import Desk
 from tools.errors import BadCall
@@ -46,7 +47,7 @@ def answer_question(
     if len(texts) > 1:
         numbers = desk.numbers(photos)
         texts = [f"Photo {n}: {t}" for n, t in zip(numbers, texts, strict=True)]
-    return "\n".join(texts), answers
+    return "\n".join(x for x in (*texts, desk.models.adapters.news()) if x), answers
 
 
 def _answer(desk: Desk, photo: Photo, question: str) -> Answer:
@@ -54,6 +55,11 @@ def _answer(desk: Desk, photo: Photo, question: str) -> Answer:
     if known.same:
         told = known.question[:1]
         return Answer(photo.id, question, told[0].answer, source="told", told=told)
+    adapted = answered(desk, photo, question)
+    if adapted is not None:
+        text, adapter = adapted
+        outside = desk.sight.outside(photo)
+        return Answer(photo.id, question, text, outside, told=known.question[:1], adapter=adapter)
     asked = _in_known_words(desk, question)
     model = desk.models.answerer
     shown = known.told if model.takes_examples else ()

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 from tools.report import KnowledgeReport
 
 __all__ = [
+    "AdapterUse",
     "Answer",
     "Artifact",
     "Candidate",
@@ -20,12 +21,14 @@ __all__ = [
     "Comparison",
     "Concern",
     "Explanation",
+    "Figure",
     "LabelList",
     "LabelSummary",
     "Matches",
     "Recognition",
     "Shown",
     "Told",
+    "Training",
     "from_json",
     "to_json",
 ]
@@ -66,6 +69,12 @@ class Recognition:
     """The photo is outside the world of the running models."""
     hint: str = ""
     """What the shipped vocabulary says of a photo that no taught label fits; may be empty."""
+    adapter: str = ""
+    """The adapter that had a vote; empty when none had."""
+    vote: str = ""
+    """The label it named."""
+    alone: str = ""
+    """What the taught pictures alone would say, when the vote decided otherwise."""
     kind: Literal["recognition"] = "recognition"
 
     @property
@@ -110,6 +119,8 @@ class Answer:
     """What the user had answered to this question, of the nearest picture that shows the same."""
     examples: tuple[Told, ...] = ()
     """What the model was shown beside the picture, the nearest first."""
+    adapter: str = ""
+    """The adapter that answered; empty when none did."""
     kind: Literal["answer"] = "answer"
 
 
@@ -208,6 +219,58 @@ class Explanation:
     kind: Literal["explanation"] = "explanation"
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A share that was measured on ``n`` pictures, with its 95 % interval, all in [0, 1]."""
+
+    name: Literal["trained", "base", "exemplars"]
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """One fine-tuning on what was taught, as it stands now."""
+
+    run: str
+    """The name of its run, and of the adapter that comes of it."""
+    state: Literal["queued", "running", "stopping", "finished", "failed", "cancelled"]
+    labels: tuple[str, ...]
+    pictures: int
+    progress: float = 0.0
+    """How much is done, in [0, 1]."""
+    losses: tuple[float, ...] = ()
+    """Of the model that trains now, oldest first."""
+    seconds_left: float | None = None
+    """At most, for training may stop early; None when it can't be told yet."""
+    problem: str = ""
+    """Why it failed."""
+    verdict: str = ""
+    """Whether the result is worth using, and why."""
+    figures: tuple[Figure, ...] = ()
+    offered: bool = False
+    """The result is more often right than the recogniser with the same pictures."""
+    resumable: bool = False
+    """What it had done is kept."""
+    kind: Literal["training"] = "training"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is not over."""
+        return self.state in ("queued", "running", "stopping")
+
+
+@dataclass(frozen=True)
+class AdapterUse:
+    """An adapter that is used from now on, or no longer."""
+
+    name: str
+    in_use: bool
+    kind: Literal["adapter"] = "adapter"
+
+
 Artifact = (
     Recognition
     | Caption
@@ -218,6 +281,8 @@ Artifact = (
     | LabelList
     | KnowledgeReport
     | Explanation
+    | Training
+    | AdapterUse
 )
 _ADAPTER: TypeAdapter[Artifact] = TypeAdapter(Annotated[Artifact, Field(discriminator="kind")])
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from langchain_core.tools import InjectedToolArg, tool
 
+from tools.adapted import voted
 from tools.artifacts import Candidate, Recognition
 from tools.desk import Desk
 from tools.errors import ToolError
@@ -46,14 +47,11 @@ def classify_image(
             f"send a picture of one and say “this is {article(names[0])}”."
         )
     results = [recognise(desk, photo, names) for photo in chosen]
-    if len(results) == 1:
-        return _worded(results[0], names, chosen[0]), results
-    numbers = desk.numbers(photos)
-    lines = [
-        f"Photo {n}: {_worded(r, names, p)}"
-        for n, r, p in zip(numbers, results, chosen, strict=True)
-    ]
-    return "\n".join(lines), results
+    lines = [_worded(r, names, p) for r, p in zip(results, chosen, strict=True)]
+    if len(lines) > 1:
+        numbers = desk.numbers(photos)
+        lines = [f"Photo {n}: {line}" for n, line in zip(numbers, lines, strict=True)]
+    return "\n".join(x for x in (*lines, desk.models.adapters.news()) if x), results
 
 
 def recognise(desk: Desk, photo: Photo, names: list[str] | None = None) -> Recognition:
@@ -65,7 +63,7 @@ def recognise(desk: Desk, photo: Photo, names: list[str] | None = None) -> Recog
     if exemplars and (taught or not names):
         # One taught name is checked against all labels: "is it a zorb?" of a blick is no.
         among = {x.id for x in taught} if len(taught) > 1 and not other else None
-        found = desk.recall.recognise(photo, among)
+        found = voted(desk, photo, desk.recall.recognise(photo, among))
         if not other or (
             found.decision == "known" and found.candidates[0].name in [x.name for x in taught]
         ):
@@ -113,7 +111,7 @@ def _named(found: Recognition) -> str:
     first = found.candidates[0] if found.candidates else Candidate("", 0.0)
     if found.source == "taught":
         if found.decision == "known":
-            return f"{capital(first.name)}, {percent(first.probability)}. {_evidence(found)}"
+            return f"{capital(first.name)}, {percent(first.probability)}. {_reason(found)}"
         if found.decision == "ambiguous":
             rivals = join([article(c.name) for c in found.candidates[:2]], "or")
             return f"{capital(rivals)}? I can't tell them apart here."
@@ -126,6 +124,20 @@ def _named(found: Recognition) -> str:
         return "I don't know what this is."
     guesses = join([article(c.name) for c in found.candidates[:2]], "or")
     return f"I don't know this. It might be {guesses}. What is it?"
+
+
+def _reason(found: Recognition) -> str:
+    """What the name rests on: the taught pictures, and the vote of an adapter."""
+    if found.alone:
+        return (
+            f"So says {found.adapter}, trained on your pictures; by the pictures alone it would be "
+            f"{article(found.alone)}."
+        )
+    if not found.adapter:
+        return _evidence(found)
+    agrees = found.vote == found.candidates[0].name
+    said = "says so too" if agrees else f"would rather say {article(found.vote)}"
+    return f"{_evidence(found)} {capital(found.adapter)} {said}."
 
 
 def _evidence(found: Recognition) -> str:
@@ -147,7 +159,7 @@ def _yes_no(found: Recognition, asked: str) -> str:
             return f"Yes, it looks like {article(first.name)} ({percent(share)})."
         return f"I don't think so: it looks more like {article(first.name)}."
     if found.decision == "known" and first.name.casefold() == asked.casefold():
-        return f"Yes: {first.name}, {percent(share)}. {_evidence(found)}"
+        return f"Yes: {first.name}, {percent(share)}. {_reason(found)}"
     if found.decision == "ambiguous":
         rivals = [c.name for c in found.candidates[:2]]
         return f"I can't tell: it could be {join([article(r) for r in rivals], 'or')}."

@@ -4,18 +4,36 @@ The agent lays a desk out for each turn and injects it; a model can name none of
 numbers. Knows nothing of languages, messages or pages.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Protocol, runtime_checkable
 
-from tools.artifacts import Answer, Recognition
+from tools.artifacts import Answer, Recognition, Training
 from tools.errors import BadCall, NoPhoto
 from tools.images import Photo
 from tools.memory import Memory
 from tools.recall import Recall
 from tools.sight import Sight, SightModels
 
-__all__ = ["Desk", "Focus"]
+__all__ = ["Desk", "Focus", "Jobs"]
+
+
+@runtime_checkable  # pydantic checks what is on a desk
+class Jobs(Protocol):
+    """Trainings in the background, at most one of a workspace at a time."""
+
+    def start(self, workspace: str, labels: Mapping[str, int], method: str | None) -> Training:
+        """Train on these labels (name → pictures). Raises :class:`ToolError` when it can't."""
+
+    def status(self, workspace: str) -> Training | None:
+        """The last training of the workspace; None when there was none."""
+
+    def cancel(self, workspace: str, stop: Event) -> Training | None:
+        """End the training, gently first; ``stop`` ends the waiting for it."""
+
+    def publish(self, run: str) -> None:
+        """Put the result of a run on the shelf. Raises :class:`ToolError` when it can't."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,8 @@ class Desk:
     """Gets the text of captions and answers while it is made."""
     changes: list[int] = field(default_factory=list)
     """Numbers of the journal's events that came of the turn so far."""
+    jobs: Jobs | None = None
+    """Trains in the background; None where that is switched off."""
     stop: Event = field(default_factory=Event)
     """Set when the user wants no more of this turn."""
 

@@ -22,6 +22,7 @@ from tools.naming import alias_label, merge_labels, rename_label, split_label
 from tools.remember import teach_answer
 from tools.retrieve import compare_images, explain_answer, find_similar
 from tools.teach import correct_label, reject_label, teach_label
+from tools.train import cancel_training, train_adapter, training_status, use_adapter
 from tools.undo import undo
 
 __all__ = ["TOOLS", "call_tool", "check_call", "public_arguments"]
@@ -48,6 +49,10 @@ TOOLS: tuple[BaseTool, ...] = (
     list_labels,
     report_knowledge,
     explain_answer,
+    train_adapter,
+    training_status,
+    cancel_training,
+    use_adapter,
 )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tools.artifacts import Candidate
 from tools.background import Background
 from tools.images import Photo
+from tools.models.adapters import Adapters
 from tools.models.roles import Answerer, Captioner, Embedder
 from tools.survey import Survey
 from tools.vocabulary import Vocabulary, shipped_vocabulary
@@ -45,6 +46,10 @@ class SightModels(Protocol):
     @property
     def answerer(self) -> Answerer:
         """Answers."""
+
+    @property
+    def adapters(self) -> Adapters:
+        """What was trained on top of the answerer."""
 
     @property
     def profile(self) -> str:

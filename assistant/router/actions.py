@@ -6,7 +6,7 @@ Knows nothing of words.
 from dataclasses import dataclass
 from typing import Any
 
-from tools.artifacts import Change, Recognition
+from tools.artifacts import Change, Recognition, Training
 
 __all__ = ["Action", "Context"]
 
@@ -30,6 +30,8 @@ class Context:
     """The last change of memory, when the last reply told it."""
     wiping: bool = False
     """The last reply asked whether really to forget everything."""
+    training: Training | None = None
+    """The training that the last reply was about."""
     language: str = "en"
     """The language of what was said before."""
 

@@ -26,7 +26,7 @@ from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
 from assistant.router.language import LANGUAGES, language, likely, spoken
 from assistant.router.telling import told
-from tools.artifacts import Change, Recognition
+from tools.artifacts import Change, Recognition, Training
 
 __all__ = ["Router"]
 
@@ -118,6 +118,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
     open_photos: tuple[int, ...] = ()
     doubt: Change | None = None
     changed: Change | None = None
+    training: Training | None = None
     asked = fresh = wiping = False
     tongue = "en"
     turn: list[int] = []
@@ -129,7 +130,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
             turn = message.additional_kwargs.get("photos", [])
             photos = max([photos, *turn])
             recognised = None if turn else recognised
-            asked = fresh = False
+            asked, fresh, training = False, False, None
             open_photos, changed = (), None
             said = str(message.additional_kwargs.get("text", message.text))
             tongue = likely(said, tongue)[0]
@@ -142,6 +143,8 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
                 numbers = calls.get(message.tool_call_id) or turn
                 open_photos = _open(seen, numbers)
             for artifact in message.artifact or []:
+                if isinstance(artifact, Training):  # "no" is said of it then, and of no picture
+                    training, recognised = artifact, None
                 if isinstance(artifact, Change) and artifact.action != "known":
                     recognised, asked, changed = None, False, artifact
                     doubt, fresh = (artifact, True) if artifact.same_as else (None, False)
@@ -163,6 +166,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
         doubt,
         changed,
         wiping,
+        training,
         tongue,
     )
 

@@ -8,7 +8,7 @@ import re
 
 from assistant.router.actions import Action, Context
 from assistant.router.language import Reading
-from assistant.router.names import find_known, name_in, names_in
+from assistant.router.names import find_known, mentioned, name_in, names_in
 from assistant.router.ordering import ORDERING
 from assistant.router.pointing import Handler
 from assistant.router.reading import Clause
@@ -38,6 +38,17 @@ _NO_QUERY = re.compile(
 )
 
 
+# "train on gromps", and not "train on what I taught you", "train on my pictures"
+_TRAIN_ON = re.compile(
+    r"\bon (?!(?:what|all|every|everything|any|my|your|the|these|those|this|that|it|them|us|me)\b)"
+    r"([^,.;]+)",
+    re.I,
+)
+_METHOD = re.compile(
+    r"\b(?:with|using|by|mit|avec|con|por)\s+(?:a |an |the )?"
+    r"(lora|qlora|projector|full|linear|prototypes)\b",
+    re.I,
+)
 _OTHER = re.compile(
     r"(?:some|any)(?:thing|one|body) else|not|no|yes|what|neither|other|another", re.I
 )
@@ -194,6 +205,29 @@ def _on_known(reading: Reading, clause: Clause, context: Context) -> Action | No
     return Action("list_labels", {})
 
 
+def _on_train(reading: Reading, clause: Clause, context: Context) -> Action:
+    """On the labels that are named, by the method that is named; else on all, as it suits."""
+    method = _METHOD.search(clause.text)
+    labels = mentioned(clause.text, context.labels)
+    on = _TRAIN_ON.search(clause.text)
+    if on and not labels:
+        labels = names_in(on[1], context.labels, clause.tongue)  # of one not taught it is told so
+    named = {"labels": labels} if labels else {}
+    return Action("train_adapter", {**named, **({"method": method[1].lower()} if method else {})})
+
+
+def _on_use(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    """ "Use it" is about the result of a training only where one was talked about."""
+    named = re.search(r"\b(?:adapter|adaptateur|adaptador|lora)\b|适配器", clause.text, re.I)
+    return Action("use_adapter", {}) if named or context.training is not None else None
+
+
+def _on_agree(reading: Reading, clause: Clause, context: Context) -> Action:
+    if context.training is not None and context.training.offered and not context.turn_photos:
+        return Action("use_adapter", {})
+    return Action(text=clause.tongue.said("agree"))
+
+
 HANDLERS: dict[str, Handler] = {
     **TEACHING,
     **ORDERING,
@@ -216,13 +250,15 @@ HANDLERS: dict[str, Handler] = {
     "find_label": _on_find_label,
     "find_like": _plain("find_similar"),
     "find": _on_find,
-    "train": _plain("train_adapter"),
+    "train": _on_train,
     "training_status": _plain("training_status"),
     "cancel_training": _plain("cancel_training"),
+    "use_adapter": _on_use,
+    "stop_adapter": lambda reading, clause, context: Action("use_adapter", {"on": False}),
     "export_memory": _plain("export_memory"),
     "import_memory": _plain("import_memory"),
     "detect": _plain("detect_objects"),
-    "agree": _say("agree"),
+    "agree": _on_agree,
     "dont_know": _say("dont_know"),
     "filler": _say("agree"),
     "hello": _say("hello"),

@@ -7,6 +7,7 @@ escaped here; none of it is trusted, whoever typed it.
 from collections.abc import Callable, Sequence
 from html import escape
 
+from assistant.ui.measures import share_bar, training_card
 from tools.artifacts import (
     Artifact,
     Candidate,
@@ -19,6 +20,7 @@ from tools.artifacts import (
     Matches,
     Recognition,
     Shown,
+    Training,
 )
 from tools.report import Accuracy, KnowledgeReport, LabelReport
 from tools.wording import count, join, percent
@@ -84,6 +86,8 @@ def card(artifact: Artifact, picture: Picture) -> str:
             return _labels(labels, picture)
         case KnowledgeReport():
             return _report(artifact, picture)
+        case Training():
+            return training_card(artifact)
     return ""
 
 
@@ -202,13 +206,9 @@ def _judged(accuracy: Accuracy) -> str:
     if accuracy.low is None or accuracy.high is None or not accuracy.asked:
         return "<small>too few to tell</small>"
     share, low, high = accuracy.right / accuracy.asked, accuracy.low, accuracy.high
-    span = f"left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"
     between = f"{round(100 * low)}–{round(100 * high)} %"
-    return (
-        f'<div class="imp-share"><meter min="0" max="1" value="{share:.3f}"></meter>'
-        f'<span class="imp-span" style="{span}" title="95 %: {between}"></span></div>'
-        f"<small>{accuracy.right} of {accuracy.asked}, likely {between}</small>"
-    )
+    words = f"{accuracy.right} of {accuracy.asked}, likely {between}"
+    return f"{share_bar(share, low, high)}<small>{words}</small>"
 
 
 def _labels(labels: Sequence[LabelSummary], picture: Picture) -> str:

@@ -49,6 +49,13 @@ _TITLES: dict[str, list[tuple[str, str]]] = {
         ("Testing what I know", "Tested what I know"),
     ],
     "explain_answer": [("Gathering the reasons", "Gathered the reasons")],
+    "train_adapter": [
+        ("Starting to train on {labels}", "Started to train on {labels}"),
+        ("Starting to train", "Started to train"),
+    ],
+    "training_status": [("Looking at the training", "Looked at the training")],
+    "cancel_training": [("Stopping the training", "Stopped the training")],
+    "use_adapter": [("Changing what I answer with", "Changed what I answer with")],
 }
 _LONGEST = 60
 

@@ -11,6 +11,7 @@ from threading import RLock
 from typing import Any, cast
 
 from tools.config import PROFILES, Config, ModelChoice
+from tools.models.adapters import Adapters
 from tools.models.choosing import ROLES, Chosen, choose_profile, how_to_get, missing
 from tools.models.hardware import Hardware, choose_hardware
 from tools.models.roles import Answerer, Captioner, Embedder
@@ -24,7 +25,11 @@ def open_models(config: Config, *, hub_cache: Path | None = None) -> "Models":
 
     ``hub_cache`` is the Hugging Face cache to look in (default: the user's).
     """
-    return Models(lambda: choose_profile(config, hub_cache=hub_cache), hub_cache=hub_cache)
+    return Models(
+        lambda: choose_profile(config, hub_cache=hub_cache),
+        hub_cache=hub_cache,
+        shelf=config.home / "adapters",
+    )
 
 
 class Models:
@@ -35,12 +40,19 @@ class Models:
     :class:`tools.errors.ModelFailed`, again at each use until it can be loaded.
     """
 
-    def __init__(self, choose: Callable[[], Chosen], *, hub_cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        choose: Callable[[], Chosen],
+        *,
+        hub_cache: Path | None = None,
+        shelf: Path | None = None,
+    ) -> None:
         self._choose = choose
         self._hub_cache = hub_cache
         self._loaded: dict[str, Any] = {}
         self._lock = RLock()
         self._hardware: Hardware | None = None
+        self._adapters = Adapters(shelf, lambda: self.answerer)
 
     @classmethod
     def of(
@@ -95,6 +107,11 @@ class Models:
         """Loaded at first use."""
         return cast(Answerer, self._get("answerer"))
 
+    @property
+    def adapters(self) -> Adapters:
+        """What was trained on top of the answerer, and is in use or not."""
+        return self._adapters
+
     def warm_up(self) -> None:
         """Load all three. Raises what is wrong with the first, before it loads any."""
         absent = missing(self._chosen.profile, hub_cache=self._hub_cache)
@@ -103,13 +120,18 @@ class Models:
                 raise problem
         for role in ROLES:
             self._get(role)
+        self._adapters.current()
+
+    def choice(self, role: str) -> ModelChoice:
+        """Where the model of a role comes from."""
+        return cast(ModelChoice, getattr(self._chosen.profile, role))
 
     def describe(self) -> str:
         """One line for people: which models run, and how to get better ones."""
         base = PROFILES[self.profile]
         words = base.words
         for role in ROLES:
-            source = getattr(self._chosen.profile, role).source
+            source = self.choice(role).source
             if source != getattr(base, role).source:
                 words += f"; {source} as {role}"
         line = f"Running {words}."
@@ -131,7 +153,7 @@ class Models:
             return self._loaded[role]
 
     def _load(self, role: str) -> Any:
-        choice = getattr(self._chosen.profile, role)
+        choice = self.choice(role)
         if role == "embedder":
             return self._load_embedder(choice)
         located = locate(choice, hub_cache=self._hub_cache)

@@ -5,7 +5,8 @@ stays text: what would be a special token of the model is taken out of it.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Event, Lock
 from typing import Any
 
@@ -51,13 +52,15 @@ def load_answerer(
         transformers.BlipForQuestionAnswering if vqa else transformers.AutoModelForImageTextToText
     )
     model = load_model(located, model_class, hardware or choose_hardware(), quantize=quantize)
-    return TransformersAnswerer(located, model, load_processor(located))
+    return TransformersAnswerer(located, model, load_processor(located), quantized=quantize)
 
 
 class TransformersAnswerer:
     """Implements :class:`tools.models.roles.Answerer`; one answer at a time."""
 
-    def __init__(self, located: Located, model: Any, processor: Any) -> None:
+    def __init__(
+        self, located: Located, model: Any, processor: Any, *, quantized: bool = False
+    ) -> None:
         self._model = model
         self._processor = processor
         self._type = located.model_type
@@ -65,6 +68,9 @@ class TransformersAnswerer:
         self._lock = Lock()
         self._threads = choose_threads(model)
         self.id = located.id()
+        dtype = str(model.dtype).removeprefix("torch.")
+        self.precision = f"nf4, computing in {dtype}" if quantized else dtype
+        """What its weights are stored in."""
         self.takes_examples = _takes_examples(model, processor)
         _one_tile(processor.image_processor)
         _complete_llava(processor, model.config)
@@ -78,10 +84,14 @@ class TransformersAnswerer:
         *,
         on_token: Callable[[str], None] | None = None,
         stop: Event | None = None,
+        changed: AbstractContextManager[None] | None = None,
     ) -> str:
-        """The answer's text; ``on_token`` gets it piece by piece; ``stop`` ends it early."""
+        """The answer's text; ``on_token`` gets it piece by piece; ``stop`` ends it early.
+
+        ``changed``: inside it the model is another one; entered while nobody else uses it.
+        """
         inputs = self.inputs(photo.image, question)
-        with self._lock, inference(self._threads):
+        with self._lock, changed or nullcontext(), inference(self._threads):
             return generate_text(
                 self._model,
                 self._processor.tokenizer,
@@ -90,6 +100,12 @@ class TransformersAnswerer:
                 on_token=on_token,
                 stop=stop,
             )
+
+    @contextmanager
+    def alone(self) -> Iterator[Any]:
+        """The model, while nobody else uses it."""
+        with self._lock:
+            yield self._model
 
     @property
     def model(self) -> Any:
