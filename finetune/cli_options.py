@@ -45,6 +45,7 @@ DATA = (
     "label_column",
     "question_column",
     "answer_column",
+    "reasoning_column",
     "class_names",
     "max_samples",
     "shots",

@@ -6,15 +6,16 @@ Knows nothing of tokens or models.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from finetune.data.table import Row
 from finetune.settings import PromptSettings
-from tools.errors import SettingsError
+from tools.errors import DataError, SettingsError
 
 __all__ = ["Prompts"]
 
 _WORDS = re.compile(r"[\W_]+")
+_FIELD = re.compile(r"\{(label|description|reasoning|classes|descriptions)\}")
 
 
 class Prompts:
@@ -31,15 +32,20 @@ class Prompts:
             wrong = [f"no class is called {', '.join(strange)}"] if strange else []
             wrong += [f"there is none for {', '.join(missing)}"] if described and missing else []
             raise SettingsError(f"prompt.descriptions: {'; '.join(wrong)}.")
-        self._marker = settings.answer.partition("{label}")[0].rstrip().rpartition(" ")[2]
+        before, _, after = settings.answer.partition("{label}")
+        self._lead, self._tail = _FIELD.split(before)[-1], _FIELD.split(after)[0]
+        self.reasons = bool(_FIELD.search(before))
+        """Whether an answer gives a reason before its class."""
+        self.whole = not _FIELD.search(after)
+        """Whether an answer ends where what is scored of it ends (:meth:`scored`)."""
 
     @property
     def question(self) -> str:
         """What is asked about a picture with a class."""
         descriptions = self._settings.descriptions
         listed = "; ".join(f"{c}: {descriptions[c]}" for c in self.classes if c in descriptions)
-        filled = self._settings.question.replace("{classes}", ", ".join(self.classes))
-        return f"{self._settings.system} {filled.replace('{descriptions}', listed)}".strip()
+        fields = {"classes": ", ".join(self.classes), "descriptions": listed}
+        return f"{self._settings.system} {_filled(self._settings.question, fields)}".strip()
 
     def asked(self, row: Row) -> str:
         """The question of a row."""
@@ -48,23 +54,50 @@ class Prompts:
         return f"{self._settings.system} {row.question}".strip()
 
     def answer(self, row: Row) -> str:
-        """What should be answered about it."""
+        """What should be answered about it. Raises :class:`DataError` for a reason not given."""
         if row.label is None:
             return row.answer or ""
-        return self.answer_of(row.label)
+        form = self._settings.answer
+        if "{reasoning}" in form and not row.reasoning:
+            raise DataError(
+                f"{row.path}: prompt.answer asks for {{reasoning}}, and the source gives none for "
+                "this picture: add it in a column (--reasoning-column), or use {description}."
+            )
+        description = self._settings.descriptions.get(row.label, "")
+        fields = {"label": row.label, "description": description, "reasoning": row.reasoning or ""}
+        return _filled(form, fields)
 
-    def answer_of(self, label: str) -> str:
-        """What should be answered for a class."""
-        description = self._settings.descriptions.get(label, "")
-        return self._settings.answer.replace("{description}", description).replace("{label}", label)
+    def scored(self, label: str) -> str:
+        """The part of an answer that tells the classes apart: all of it where it is the same for
+        a class whatever the picture, else the class and the words around it."""
+        return f"{'' if self.reasons else self._lead}{label}{self._tail}"
+
+    def lead(self, response: str | None = None) -> str:
+        """What stands before :meth:`scored` in a free answer: its reason, and the mark behind it.
+
+        Of None, the mark alone; of an answer that never came to the mark, with it added.
+        """
+        if not self.reasons:
+            return ""
+        mark = self._lead.strip()
+        gap = self._lead[len(self._lead.rstrip()) :]
+        if response is None:
+            return mark + gap
+        if mark in response:
+            return response.rpartition(mark)[0] + mark + gap
+        return response.strip() + self._lead
 
     def parse(self, text: str) -> str | None:
         """The class that a free answer names: exactly, else the only one in it; None if none.
 
-        Where the answer has a form ("Answer: {label}"), only what follows its last mark counts.
+        Where the answer has a form ("Reasoning: … Answer: {label}"), only what stands in the
+        place of the class counts.
         """
-        if self._marker and self._marker in text:
-            text = text.rpartition(self._marker)[2]
+        mark, end = self._lead.strip(), self._tail.strip()
+        if mark and mark in text:
+            text = text.rpartition(mark)[2]
+        if any(c.isalpha() for c in end):
+            text = text.partition(end)[0]
         said = _plain(text)
         exact = [c for c in self.classes if _plain(c) == said]
         if exact:
@@ -73,6 +106,11 @@ class Prompts:
         # "boot" is inside "ankle boot": the longer name is meant.
         outer = [c for c in inside if not any(c != d and _plain(c) in _plain(d) for d in inside)]
         return outer[0] if len(outer) == 1 else None
+
+
+def _filled(form: str, fields: Mapping[str, str]) -> str:
+    """``form`` with its fields filled in once: what is filled in is never read as a form."""
+    return _FIELD.sub(lambda found: fields.get(found[1], found[0]), form)
 
 
 def _plain(text: str) -> str:

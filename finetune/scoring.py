@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 
 import numpy as np
 import torch
@@ -79,41 +79,78 @@ class Calibration:
 class AnswerScorer:
     """Scores the same ``answers`` to the same ``question`` for one picture after another."""
 
-    def __init__(self, vlm: Vlm, question: str, answers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        vlm: Vlm,
+        question: str,
+        answers: Sequence[str],
+        *,
+        lead: str = "",
+        ended: bool = True,
+    ) -> None:
+        """``lead``: what stands before an answer when there is nothing to see. ``ended``: the
+        model ends there."""
         self._vlm = vlm
         self._question = question
-        self._ids = [vlm.answer_ids(answer) for answer in answers]
+        self._answers = tuple(answers)
+        self._ended = ended
         small = sum(p.numel() for p in vlm.model.parameters()) < _SMALL
         self._pictures, self._sequences = (16, 256) if small else (1, 8)
         self._threads = choose_threads(vlm.model)
-        self.blank = self.likelihoods([Image.new("RGB", (224, 224), _GREY)])[0]
+        self.blank = self.likelihoods([Image.new("RGB", (224, 224), _GREY)], [lead])[0]
         """(C,) what a blank picture gives."""
 
-    def likelihoods(self, images: Sequence[Image.Image]) -> NDArray[np.float64]:
-        """(n, C) mean log-likelihood of a token of each answer, not corrected."""
+    def likelihoods(
+        self, images: Sequence[Image.Image], leads: Sequence[str] = ()
+    ) -> NDArray[np.float64]:
+        """(n, C) mean log-likelihood of a token of each answer, not corrected.
+
+        ``leads``: what the model has said of each picture before the answer, if anything.
+        """
         self._vlm.model.eval()
         rows = []
+        several = list(zip(images, leads or [""] * len(images), strict=True))
         with inference(self._threads):
-            for start in range(0, len(images), self._pictures):
-                rows.append(self._batch(images[start : start + self._pictures]))
+            for lead, group in groupby(several, key=lambda one: one[1]):
+                same = [image for image, _ in group]
+                for start in range(0, len(same), self._pictures):
+                    rows.append(self._batch(same[start : start + self._pictures], lead))
         return np.concatenate(rows)
 
-    def _batch(self, images: Sequence[Image.Image]) -> NDArray[np.float64]:
+    def _batch(self, images: Sequence[Image.Image], lead: str) -> NDArray[np.float64]:
         prompts = [self._vlm.prompt(image, self._question) for image in images]
         if len({p["input_ids"].shape[1] for p in prompts}) > 1:  # tiled to their shapes
-            return np.concatenate([self._batch([image]) for image in images])
+            return np.concatenate([self._batch([image], lead) for image in images])
         inputs = {name: torch.cat([p[name] for p in prompts]) for name in prompts[0]}
+        said, ids = self._split(lead)
+        more = torch.tensor(said, dtype=torch.long).expand(len(images), -1)
+        for name, tail in (("input_ids", more), ("attention_mask", torch.ones_like(more))):
+            inputs[name] = torch.cat([inputs[name], tail], dim=1)
         seen = self._vlm.model(**on_device(inputs, self._vlm.model), use_cache=True)
         first = seen.logits[:, -1].float().log_softmax(-1)
         columns = []
         step = max(1, self._sequences // len(images))
-        for start in range(0, len(self._ids), step):
-            columns.append(self._answers(seen.past_key_values, first, start, start + step))
+        for start in range(0, len(ids), step):
+            columns.append(self._scores(seen.past_key_values, first, ids[start : start + step]))
         return torch.cat(columns, dim=1).double().cpu().numpy()
 
-    def _answers(self, cache: object, first: Tensor, start: int, stop: int) -> Tensor:
-        """(n, stop - start) mean log-likelihoods of some answers behind n cached prompts."""
-        ids = self._ids[start:stop]
+    def _split(self, lead: str) -> tuple[list[int], list[list[int]]]:
+        """The ids of ``lead``, and those of each answer behind it.
+
+        They are the ids of both together, cut where the answers part at the latest: a tokenizer
+        may join the end of one to the start of the other.
+        """
+        ids = [self._vlm.answer_ids(lead + one, ended=self._ended) for one in self._answers]
+        before = self._vlm.answer_ids(lead, ended=False) if lead.strip() else []
+        shared = 0
+        while shared < min(len(before), *(len(i) - 1 for i in ids)) and all(
+            i[shared] == before[shared] for i in ids
+        ):
+            shared += 1
+        return ids[0][:shared], [i[shared:] for i in ids]
+
+    def _scores(self, cache: object, first: Tensor, ids: list[list[int]]) -> Tensor:
+        """(n, answers) mean log-likelihoods of some answers behind n cached prompts."""
         pictures, answers = len(first), len(ids)
         longest = max(map(len, ids))
         device = first.device

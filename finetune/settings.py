@@ -74,6 +74,7 @@ class DataSettings(_Part):
     label_column: str | None = Field(None, description="Column of the class.")
     question_column: str | None = Field(None, description="Column of the question.")
     answer_column: str | None = Field(None, description="Column of the answer.")
+    reasoning_column: str | None = Field(None, description="Column of why it is that class.")
     task: Literal["auto", "classify", "answer"] = Field(
         "auto", description="Name a class, answer questions, or what the columns say."
     )
@@ -115,19 +116,23 @@ class PromptSettings(_Part):
     system: str = Field("", description="An instruction put before the question.")
     answer: str = Field(
         "{label}",
-        description='The answer; "Reasoning: {description} Answer: {label}" gives a reason too.',
+        description='The answer; "Reasoning: {reasoning} Answer: {label}" gives the row\'s reason '
+        "first, {description} the class's.",
     )
     descriptions: dict[str, str] = Field(
         default_factory=dict,
-        description="What each class looks like, by its name: {crater: a ring, ridge: a line}.",
+        description="What each class looks like, by its name: {crater: a ring, ridge: a line}; "
+        "else as the source says.",
     )
 
     @model_validator(mode="after")
     def _fields(self) -> PromptSettings:
-        if "{label}" not in self.answer:
+        before, label, _ = self.answer.partition("{label}")
+        if not label:
             raise ValueError("answer must contain {label}")
-        if "{description}" in self.answer and not self.descriptions:
-            raise ValueError("answer asks for {description}, and descriptions are not given")
+        reason, brace, mark = before.rpartition("}")
+        if "{" in reason and brace and not any(c.isalnum() for c in mark):
+            raise ValueError("answer needs a word between the reason and {label}, such as Answer:")
         return self
 
 

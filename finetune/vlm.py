@@ -88,15 +88,15 @@ class Vlm:
         """What the answerer gives the model, a batch of one."""
         return dict(self.answerer.inputs(image, question))
 
-    def answer_ids(self, answer: str) -> list[int]:
-        """The ids the model should go on with after a prompt, its end token last."""
-        text = self._lead + self.answerer.plain(answer)
+    def answer_ids(self, answer: str, *, ended: bool = True) -> list[int]:
+        """The ids the model should go on with after a prompt; ``ended``: its end token last."""
+        text = self._lead + self.answerer.plain(answer) + (self._end if ended else "")
         before = self._ids(self.prompt_end)
-        ids = self._ids(self.prompt_end + text + self._end)
+        ids = self._ids(self.prompt_end + text)
         # A tokenizer may write an answer otherwise behind a prompt than alone.
         whole = ids[: len(before)] == before
-        ids = ids[len(before) :] if whole else self._ids(text + self._end)
-        return ids if set(ids) & self._ends else [*ids, min(self._ends)]
+        ids = ids[len(before) :] if whole else self._ids(text)
+        return ids if not ended or set(ids) & self._ends else [*ids, min(self._ends)]
 
     def questions_fit(self, questions: Sequence[str], answers: Sequence[str]) -> int:
         """The most tokens that a question and an answer of these take, pictures included."""

@@ -13,6 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from finetune import training
 from finetune.augment import augmentation
 from finetune.collate import Collator, RowDataset, check_rows
@@ -25,6 +28,7 @@ from finetune.prompts import Prompts
 from finetune.scoring import AnswerScorer, Calibration
 from finetune.settings import Settings
 from finetune.vlm import open_vlm
+from tools.images import Photo
 
 __all__ = ["VlmLearner"]
 
@@ -133,8 +137,11 @@ class VlmLearner:
         self._calibration = None if kept is None else Calibration(**kept)
 
     def _scorer(self) -> AnswerScorer:
-        answers = [self.prompts.answer_of(name) for name in self.classes]
-        return AnswerScorer(self.vlm, self.prompts.question, answers)
+        prompts = self.prompts
+        answers = [prompts.scored(name) for name in self.classes]
+        return AnswerScorer(
+            self.vlm, prompts.question, answers, lead=prompts.lead(), ended=prompts.whole
+        )
 
     def _calibrated(self, scorer: AnswerScorer, *, base: bool) -> Calibration:
         """Fitted to the validation pictures where there are enough, else to training ones."""
@@ -144,42 +151,59 @@ class VlmLearner:
         rows = rows[:: max(1, len(rows) // _CALIBRATED)]
         if not rows:
             return Calibration()
-        found = scorer.likelihoods([row.photo().image for row in rows])
+        photos = [row.photo() for row in rows]
+        # Without a reason before it, an answer is scored the same whatever is generated.
+        said = [
+            self._said(r, p) if self.prompts.reasons else ""
+            for r, p in zip(rows, photos, strict=True)
+        ]
+        found = self._likelihoods(scorer, photos, said)
         truth = [self.classes.index(str(row.label)) for row in rows]
         calibration = Calibration.fitted(found, scorer.blank, truth, sharpen=fresh or base)
         if not base:
             self._calibration = calibration
         return calibration
 
+    def _said(self, row: Row, photo: Photo) -> str:
+        return self.vlm.answerer.answer(photo, self.prompts.asked(row))
+
+    def _likelihoods(
+        self, scorer: AnswerScorer, photos: Sequence[Photo], said: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """(n, C) of each class, behind the reasons that the model itself has given."""
+        return scorer.likelihoods([p.image for p in photos], [self.prompts.lead(s) for s in said])
+
     def _predicted(
         self, rows: Sequence[Row], scored: tuple[AnswerScorer, Calibration] | None
     ) -> list[Prediction]:
-        began = time.perf_counter()
         photos = [row.photo() for row in rows]
-        shares = None
-        if scored is not None:
-            scorer, calibration = scored
-            likelihoods = scorer.likelihoods([p.image for p in photos])
-            shares = calibration.probabilities(likelihoods, scorer.blank)
-        scoring = (time.perf_counter() - began) / len(rows)
-        found = []
-        for number, (row, photo) in enumerate(zip(rows, photos, strict=True)):
+        said, times = [], []
+        for row, photo in zip(rows, photos, strict=True):
             began = time.perf_counter()
-            response = self.vlm.answerer.answer(photo, self.prompts.asked(row))
-            seconds = time.perf_counter() - began + scoring
-            if shares is None or row.label is None:
-                truth, answer, said = row.answer or "", response, None
-                mine: tuple[float, ...] = ()
-            else:
-                mine = tuple(round(float(x), 6) for x in shares[number])
-                answer = self.classes[int(shares[number].argmax())]
-                truth, said = row.label, self.prompts.parse(response)
-            found.append(
-                Prediction(
-                    row.photo_id, str(row.path), truth, answer, seconds, mine, said, response
-                )
+            said.append(self._said(row, photo))
+            times.append(time.perf_counter() - began)
+        if scored is None:
+            return [
+                Prediction(r.photo_id, str(r.path), r.answer or "", s, t, response=s)
+                for r, s, t in zip(rows, said, times, strict=True)
+            ]
+        began = time.perf_counter()
+        scorer, calibration = scored
+        shares = calibration.probabilities(self._likelihoods(scorer, photos, said), scorer.blank)
+        scoring = (time.perf_counter() - began) / len(rows)
+        return [
+            Prediction(
+                row.photo_id,
+                str(row.path),
+                str(row.label),
+                self.classes[int(mine.argmax())],
+                seconds + scoring,
+                tuple(round(float(x), 6) for x in mine),
+                self.prompts.parse(response),
+                response,
             )
-        return found
+            for row, response, seconds, mine in zip(rows, said, times, shares, strict=True)
+        ]
 
     def _groups(self) -> list[dict[str, Any]]:
         """One group, and one for the projector where it has a learning rate of its own."""

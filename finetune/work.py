@@ -77,6 +77,7 @@ def prepare_run(
     table, plan = look_at(settings, config, on_event)
     if on_data is not None:
         on_data(table, plan)
+    settings = _described(settings, table)
     learner = make_learner(settings, table, plan)
     folder = config.home / "runs"
     _room(folder, learner.describe(), settings)
@@ -152,6 +153,16 @@ def failures(folder: Path) -> Iterator[None]:
         if _UNWRITTEN.search(str(exc)):  # torch and safetensors say it in their own words
             raise TrainingFailed(full) from exc
         raise
+
+
+def _described(settings: Settings, table: Table) -> Settings:
+    """The settings with what the source says of its classes, where the prompt asks for it."""
+    prompt = settings.prompt
+    if "{description" not in prompt.question + prompt.answer:
+        return settings
+    said = {c: table.descriptions[c] for c in table.classes if c in table.descriptions}
+    prompt = prompt.model_copy(update={"descriptions": {**said, **prompt.descriptions}})
+    return settings.model_copy(update={"prompt": prompt})
 
 
 def _room(folder: Path, model: dict[str, Any], settings: Settings) -> None:

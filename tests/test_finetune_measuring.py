@@ -1,6 +1,4 @@
-"""What is said about a result: scores, figures, the verdict, the reading of free answers."""
-
-from pathlib import Path
+"""What is said about a result: scores, figures, the verdict."""
 
 import numpy as np
 import pytest
@@ -8,17 +6,14 @@ import torch
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from finetune.data import Row
 from finetune.metrics import compare, measure, wilson
 from finetune.predictions import Prediction, same_answer
-from finetune.prompts import Prompts
 from finetune.report import verdict
 from finetune.scoring import AnswerScorer, Calibration
-from finetune.settings import PromptSettings, Settings, load_settings, with_assignments
+from finetune.settings import load_settings, with_assignments
 from finetune.vlm import open_vlm
 from tests.finetune_data import picture
 from tests.tiny_models import built
-from tools.errors import SettingsError
 
 
 def predictions(truth: str, answers: str, sure: float = 0.8) -> list[Prediction]:
@@ -125,37 +120,3 @@ def test_a_result_is_only_worth_using_when_it_is_shown_to_be_better() -> None:
     assert close.startswith("Not shown to be worth using") and "100 pictures are too few" in close
     gain = compare(perfect, nearly)
     assert (gain["gained"], gain["lost"]) == (1, 0) and gain["p"] == 1.0
-
-
-def test_a_class_is_read_out_of_a_free_answer() -> None:
-    prompts = Prompts(PromptSettings(), ["boot", "ankle boot", "bag"])
-    for text, name in {
-        "Ankle boot.": "ankle boot",
-        "it is a boot": "boot",
-        "an ankle boot": "ankle boot",
-        "a bag or a boot": None,
-        "a handbag": None,
-        "": None,
-    }.items():
-        assert prompts.parse(text) == name, text
-
-
-def test_an_answer_may_give_a_reason_first() -> None:
-    settings = PromptSettings(
-        question="which of {classes}? {descriptions}",
-        system="You look at the moon.",
-        answer="Reasoning: {description} Answer: {label}",
-        descriptions={"crater": "a ring.", "ridge": "a line."},
-    )
-    prompts = Prompts(settings, ["crater", "ridge"])
-    row = Row(Path("x.png"), label="ridge", photo_id="x")
-    assert prompts.answer(row) == "Reasoning: a line. Answer: ridge"
-    assert prompts.asked(row) == (
-        "You look at the moon. which of crater, ridge? crater: a ring.; ridge: a line."
-    )
-    assert prompts.parse("Reasoning: no crater here. Answer: ridge") == "ridge"
-    with pytest.raises(SettingsError, match="there is none for plain"):
-        Prompts(settings, ["crater", "plain", "ridge"])
-    with pytest.raises(SettingsError, match="no class is called ridge"):
-        Prompts(settings, ["crater"])
-    assert Prompts(Settings().prompt, []).question == "what is this?"

@@ -25,9 +25,11 @@ _COLUMNS = {
     "label": ("label", "class", "category", "class_name", "labels", "fine_label", "target"),
     "question": ("question", "prompt", "query", "instruction"),
     "answer": ("answer", "response", "caption", "text", "multiple_choice_answer"),
+    "reasoning": ("reasoning", "rationale", "explanation"),
     "split": ("split",),
     "box": ("box",),
 }
+_OPTIONAL = ("reasoning", "split", "box")  # may be empty in some rows
 
 
 def table_rows(path: Path, settings: DataSettings, splits: Mapping[str, Split]) -> list[Found]:
@@ -99,7 +101,7 @@ def _columns(path: Path, first: Mapping[str, Any], settings: DataSettings) -> di
         )
     if not asks and "label" not in chosen:
         raise DataError(f"{path.name} has no column for a label: name it with --label-column.")
-    for role in ("label",) if asks else ("question", "answer"):
+    for role in ("label", "reasoning") if asks else ("question", "answer"):
         chosen.pop(role, None)
     return chosen
 
@@ -113,7 +115,7 @@ def _found(
     splits: Mapping[str, Split],
 ) -> Found:
     values = {role: record.get(column) for role, column in columns.items()}
-    absent = [columns[r] for r in columns if r not in ("split", "box") and _empty(values[r])]
+    absent = [columns[r] for r in columns if r not in _OPTIONAL and _empty(values[r])]
     if absent:
         raise DataError(f"{path.name}, row {number}: {', '.join(absent)} is empty; fill it in.")
     split = values.get("split")
@@ -126,6 +128,7 @@ def _found(
         answer=_text(values.get("answer")),
         split=None if _empty(split) else splits[str(split).lower()],
         box=_box(path, number, values.get("box")),
+        reasoning=_text(values.get("reasoning")) or None,
     )
 
 
