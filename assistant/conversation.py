@@ -64,6 +64,14 @@ class Conversation:
         return tuple(self._transcript.turns)
 
     @property
+    def last_said(self) -> int:
+        """The index of the last turn in which the user said or showed something."""
+        for index, turn in reversed(list(enumerate(self._transcript.turns))):
+            if turn.text or turn.photos:
+                return index
+        raise ToolError("Nothing has been said in this conversation yet.")
+
+    @property
     def photo_count(self) -> int:
         """How many photos the conversation has; they are numbered from 1."""
         return len(self._transcript.album)
@@ -248,7 +256,7 @@ def _offer(found: Retraction, events: Sequence[MemoryEvent], code: str) -> Turn 
     what = changed(found.changes, events)
     asks = language(code).said("still_counts", changes=what) if found else ""
     text = " ".join(x for x in (asks, kept(found, events)) if x)
-    offer = Turn("", (), text, at=now())
+    offer = Turn("", (), text, at=now(), changes=found.seqs)
     if found:
         call = ToolCall("undo", {"changes": list(found.seqs)}, ok=False, seconds=0.0, asked=True)
         offer = replace(offer, steps=(Step(call, ""),), options=("yes", "no"))

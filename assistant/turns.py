@@ -59,7 +59,7 @@ class Turn:
     at: str = ""
     stopped: bool = False
     changes: tuple[int, ...] = ()
-    """Numbers of the memory journal's events that it made."""
+    """Numbers of the memory journal's events that it made, or asks whether to take back."""
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,27 @@ def test_a_message_is_edited_said_again_and_taken_back(
         assert not screen.errors
 
 
+def test_a_teaching_that_is_taken_back_is_unlearned_in_a_click(
+    browser: Browser, start: Callable[..., Served]
+) -> None:
+    with Screen(browser, start().url) as screen:
+        page, chat = screen.page, screen.page.locator("#imp-chat")
+        screen.say("this is a zrob", [ONE])
+        page.locator("#imp-chat button[aria-label=Edit]").last.click()
+        page.locator("#imp-chat textarea").fill("this is a zorb")
+        page.click("#imp-chat button[aria-label=Submit]")
+        expect(chat).to_contain_text("Took back 1 picture of zrob.")
+        screen.wait()
+        assert screen.labels == ["zorb"]
+        page.click("#imp-chat button[aria-label=Undo]:visible")
+        expect(chat).to_contain_text("1 picture of zorb. Shall I undo that too?")
+        expect(page.locator("#imp-box textarea")).to_have_value("this is a zorb")
+        screen.reload()
+        assert screen.labels == ["zorb"] and screen.options == ["yes", "no"]
+        assert "Took back 1 picture of zorb." in screen.click("yes")
+        assert screen.labels == [] and not screen.errors
+
+
 def test_a_long_answer_streams_and_is_stopped(
     browser: Browser, start: Callable[..., Served]
 ) -> None:

@@ -31,6 +31,20 @@ def run(home: Path) -> Callable[..., Result]:
     return invoke
 
 
+def test_the_last_message_is_said_again_or_taken_back(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    red = tmp_path / "red.png"
+    drawing("red").save(red)
+    assert "Nothing has been said" in run("again", code=1).stderr
+    run("ask", "this is a zrob", "-p", str(red))
+    assert "Learned zorb (1 picture)" in run("again", "this is a zorb").stdout
+    taken = json.loads(run("rewind", "--json").stdout)
+    assert taken["text"] == "this is a zorb" and "1 picture of zorb" in taken["asks"]
+    assert "Took back 1 picture of zorb." in run("ask", "yes").stdout
+    assert json.loads(run("labels", "--json").stdout)["artifacts"][0]["labels"] == []
+
+
 def test_teaching_lives_from_command_to_command(run: Callable[..., Result], tmp_path: Path) -> None:
     red, blue = tmp_path / "red.png", tmp_path / "blue.png"
     drawing("red").save(red)

@@ -1,6 +1,7 @@
 """The real page on a real port: programs through ``gradio_client``, tabs through its own events."""
 
 import io
+import re
 import shutil
 import threading
 import time
@@ -204,6 +205,45 @@ def test_a_message_is_said_again_edited_and_taken_back(url: str, red: Path, blue
         assert tab.chat == [] and tab.labels == ["zorb"]
 
 
+def test_a_teaching_taken_back_is_unlearned_in_a_click_also_after_a_restart(
+    opened: Open, red: Path, blue: Path
+) -> None:
+    served, imprint = opened()
+    with Tab(served.url) as tab:
+        tab.say("this is a zorb", red)
+        tab.say("this is a blick", blue)
+        said = next(i for i, m in enumerate(tab.chat) if "photo 2" in str(m))
+        sent = tab.send("undo", event={"index": said, "value": ""})
+        assert sent["output"]["data"][1]["value"]["text"] == "this is a blick"
+        assert "1 picture of blick. Shall I undo that too?" in tab.last
+        assert tab.options == ["yes", "no"] and tab.labels == ["zorb", "blick"]
+        token, texts = tab.token, tab.texts
+    served.close()
+    imprint.close()
+    again, _ = opened()
+    with Tab(again.url, token) as tab:
+        assert len(tab.texts) == len(texts) and tab.options == ["yes", "no"]
+        tab.send("option", event={"index": 0, "value": "yes"})
+        assert "Took back 1 picture of blick." in tab.last and tab.labels == ["zorb"]
+        tab.send("undo", event={"index": len(tab.chat) - 1, "value": ""})
+        tab.send("option", event={"index": 0, "value": "yes"})
+        assert tab.labels == ["zorb", "blick"]  # the "yes" was taken back
+
+
+def test_an_edited_teaching_leaves_the_right_label(url: str, red: Path) -> None:
+    with Tab(url) as tab:
+        tab.say("this is a zrob", red)
+        tab.send("edit", event={"index": 0, "value": "this is a zorb", "previous_value": ""})
+        assert tab.labels == ["zorb"] and "Took back 1 picture of zrob." in tab.last
+        tab.send("retry", event={"index": 0, "value": ""})
+        assert tab.labels == ["zorb"] and "1 picture" in tab.known
+        long = "word " * 2000
+        tab.send("edit", event={"index": 0, "value": long, "previous_value": ""})
+        assert "too long" in tab.last and "this is a zorb" in tab.texts and tab.labels == ["zorb"]
+        tab.send("edit", event={"index": 0, "value": "", "previous_value": ""})
+        assert tab.labels == []  # a picture alone teaches nothing
+
+
 @pytest.mark.parametrize(
     "path",
     ["/etc/passwd", "https://example.org/a.png", "http://127.0.0.1:1/a.png", "file:///etc/passwd"],
@@ -258,6 +298,41 @@ def test_visitors_of_a_public_page_do_not_meet(opened: Open, red: Path) -> None:
     folders = {p.name for p in (imprint.config.home / "memory").iterdir() if p.is_dir()}
     assert all(f.startswith("visitor-") or f == "chroma" for f in folders)
     assert not any(one.token.split(".")[0] in f for f in folders)
+
+
+def test_two_visitors_who_teach_the_same_name_do_not_meet(
+    opened: Open, red: Path, blue: Path
+) -> None:
+    served, imprint = opened(public=True)
+    with Tab(served.url) as one, Tab(served.url) as two:
+        one.say("this is a zorb", red)
+        two.say("this is a zorb", blue)
+        two.say("rename zorb to blick")
+        assert one.labels == ["zorb"] and two.labels == ["blick"]
+        mine, theirs = (
+            set(re.findall(r'src="([^"]+)"', str(t.chat) + t.known)) for t in (one, two)
+        )
+        assert mine and theirs and not mine & theirs
+        assert "zorb" in one.say("what is this?", red).casefold()
+        assert "don't know" in one.say("what is this?", blue)
+        two.say("undo")
+        two.say("undo")
+        assert two.labels == [] and one.labels == ["zorb"]
+        assert one.token and two.token
+        forged = ".".join((one.token.split(".")[0], two.token.split(".")[1]))
+        with Tab(served.url, forged) as stranger:
+            assert stranger.chat == [] and stranger.token not in (forged, one.token, two.token)
+            for name in ("undo", "retry", "edit", "new"):
+                stranger.token = forged
+                stranger.send(name, event={"index": 0, "value": "x", "previous_value": ""})
+            assert "Nothing yet" in stranger.say("what do you know?")
+        with Tab(served.url, one.token) as again:
+            assert "this is a zorb" in again.texts and again.labels == ["zorb"]
+    turns = [
+        p.read_text()
+        for p in (imprint.config.home / "memory").glob("visitor-*/conversations/*.json")
+    ]
+    assert sum("rename" in t for t in turns) == 1
 
 
 def test_on_a_local_page_every_browser_shares_the_memory(url: str, red: Path) -> None:

@@ -159,6 +159,17 @@ def test_taking_the_taking_back_back_brings_it_back(talk: Conversation) -> None:
     assert known(talk) == {"zorb": 1}
 
 
+def test_an_offer_that_is_taken_back_with_more_is_made_again(talk: Conversation) -> None:
+    talk.send("this is a zorb", [drawing("red")])
+    talk.send("this is a blick", [drawing("blue", "cross")])
+    talk.rewind(1)
+    assert "I keep what the messages after it taught me: 1 picture of blick." in again(talk, 0)
+    talk.send("this is a gromp", [drawing("green", "box")])
+    talk.rewind(1)
+    offer = talk.rewind(0).offer
+    assert offer is not None and "1 picture of zorb and 1 picture of gromp" in offer.reply
+
+
 def test_the_offer_and_the_undoing_survive_a_restart(home: Path, fakes: Models) -> None:
     with open_assistant(home=home, models=fakes) as imprint:
         talk = imprint.conversation("main")

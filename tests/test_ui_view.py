@@ -218,6 +218,16 @@ def test_a_stopped_turn_and_an_empty_one_say_something() -> None:
     assert [texts(m) for m in view.messages] == [["Done."]]
 
 
+def test_a_question_of_our_own_has_no_user_and_no_steps() -> None:
+    asked = Step(ToolCall("undo", {"changes": [3]}, False, 0.0, asked=True), "")
+    view = chat_view(
+        [turn(), Turn("", (), "Undo it?", (asked,), options=("yes", "no"))], ALBUM, picture
+    )
+    assert [m.role for m in view.messages] == ["user", "assistant", "assistant", "assistant"]
+    assert texts(view.messages[-1]) == ["Undo it?"] and view.turns[-1] == 1
+    assert [o["value"] for o in view.messages[-1].options or []] == ["yes", "no"]
+
+
 def test_a_failed_step_says_so() -> None:
     step = Step(ToolCall("caption_image", {}, False, 0.1), "No weights here.", ())
     messages = chat_view([Turn("describe", (), "No.", (step,))], ALBUM, picture).messages

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from assistant.cli.background import background
+from assistant.cli.history import ConversationOption, again, rewind
 from assistant.cli.lines import photos_in, read_line
 from assistant.cli.options import (
     Answerer,
@@ -35,9 +36,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 PhotoArgument = Annotated[str, typer.Argument(help="A picture: file, http(s) URL or data: URI.")]
-ConversationOption = Annotated[
-    str, typer.Option("--conversation", help="Which conversation goes on.")
-]
 
 
 @app.callback()
@@ -280,7 +278,8 @@ def undo(
     _do(context.obj.over(home, None, workspace), as_json, "undo")
 
 
-app.command()(background)
+for _command in (again, rewind, background):
+    app.command()(_command)
 
 
 def _do(

@@ -85,9 +85,9 @@ def chat_view(
     for index, turn in enumerate(turns):
         last = index == len(turns) - 1 and progress is None and not problem
         options = [*turn.options, *suggestions] if last else []
-        ours = not (turn.text or turn.photos or turn.problems)  # nothing was said: we asked
-        said = [] if ours else _said(turn.text, turn.photos, album, picture)
-        made = [*said, *_answer(turn, picture, options)]
+        made = _answer(turn, picture, options)
+        if turn.text or turn.photos or turn.problems:
+            made = [*_said(turn.text, turn.photos, album, picture), *map(_step, turn.steps), *made]
         messages += made
         owners += [index] * len(made)
     if progress is not None:
@@ -114,19 +114,17 @@ def _said(
 
 
 def _answer(turn: Turn, picture: Picture, options: Sequence[str]) -> list[gr.ChatMessage]:
-    messages = [_step(step) for step in turn.steps]
     text = "\n".join(x for x in (turn.reply, _STOPPED if turn.stopped else "") if x)
     cards = [card(a, picture) for s in turn.steps for a in s.artifacts]
     content: list[Any] = [plain(text)] if text else []
     content += [_html(c) for c in cards if c]
-    messages.append(
+    return [
         gr.ChatMessage(
             role="assistant",
             content=content or ["Done."],
             options=[{"value": o, "label": _BUTTONS.get(o, o)} for o in dict.fromkeys(options)],
         )
-    )
-    return messages
+    ]
 
 
 def _unfinished(progress: Progress) -> list[gr.ChatMessage]:
