@@ -33,6 +33,7 @@ from tools.wording import join
 __all__ = ["TrainingJobs"]
 
 _ROOT = Path(__file__).parents[1]
+_POCKET = "pocket:"
 _MANY = 50  # pictures of a label from which training is many-shot
 _MOST_WAITING = 8
 _PATIENCE = 20.0  # seconds in which a process that was asked to stop may save what it has
@@ -130,7 +131,7 @@ class TrainingJobs:
         if answerer.quantize and method is None:
             method = "qlora"
         kind = "llava" if answerer.quantize else "small"
-        kind = "pocket" if answerer.source.startswith("pocket:") else kind
+        kind = "pocket" if answerer.source.startswith(_POCKET) else kind
         many = sum(labels.values()) >= _MANY * len(labels)
         shots = "many-shot" if many else "few-shot"
         command = [sys.executable, "-m", "finetune", shots, f"memory:{workspace}"]
@@ -165,9 +166,14 @@ class TrainingJobs:
             return []
 
     def _environment(self) -> dict[str, str]:
+        # The conversation keeps a core; a pocket model is slower on two threads than on one
+        # (tools.models.hardware.choose_threads).
+        pocket = self._models.choice("answerer").source.startswith(_POCKET)
+        threads = 1 if pocket else max(1, (os.cpu_count() or 1) - 1)
         url = self._config.database_url
         more = {"IMPRINT_DATABASE_URL": url.get_secret_value()} if url is not None else {}
-        return {**os.environ, "IMPRINT_HOME": str(self._config.home), **more}
+        home = {"IMPRINT_HOME": str(self._config.home)}
+        return {"OMP_NUM_THREADS": str(threads), **os.environ, **home, **more}
 
     def _pid(self, name: str) -> int | None:
         """The process of a job, while it lives."""

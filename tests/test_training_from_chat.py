@@ -3,13 +3,22 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from assistant.build import Imprint
 from tests.finetune_data import picture
-from tests.training_parts import ASK, assistant, colour_only, teach, trained, until
+from tests.training_parts import (
+    ASK,
+    assistant,
+    colour_only,
+    end_processes,
+    teach,
+    trained,
+    until,
+)
 from tools.artifacts import Answer, Recognition
 from tools.errors import BadCall, ToolError
 
@@ -17,6 +26,12 @@ pytestmark = pytest.mark.filterwarnings(
     # forked and gone before anything of this process is used: assistant/detached.py
     "ignore:This process .* is multi-threaded:DeprecationWarning"
 )
+
+
+@pytest.fixture(autouse=True)
+def _ended(home: Path) -> Iterator[None]:
+    yield
+    end_processes(home)
 
 
 def test_what_is_missing_is_said_before_anything_starts(imprint: Imprint) -> None:
@@ -50,7 +65,7 @@ def test_strangers_train_nothing(home: Path) -> None:
 
 
 def test_a_training_is_followed_over_a_restart_and_offered_only_when_better(home: Path) -> None:
-    with assistant(home) as imprint:
+    with assistant(home, epochs=8) as imprint:
         chat = imprint.conversation("a")
         teach(chat)
         reply = chat.send("train on zorbs and blicks")

@@ -1,9 +1,11 @@
 """What tests of training from the chat share: an assistant on a tiny model, and its trainings."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from tests.tiny_models import built
 from tools.artifacts import Training
 from tools.shelf import FORMAT, digest
 
-__all__ = ["assistant", "colour_only", "shelve", "stopped", "teach", "trained", "until"]
+__all__ = ["assistant", "colour_only", "end_processes", "shelve", "teach", "trained", "until"]
 
 ASK = "how is the training going?"
 _PATIENCE = 240.0  # seconds; a process starts slowly where others compute
@@ -42,10 +44,7 @@ def assistant(home: Path, *, epochs: int = 25, **settings: Any) -> Iterator[Impr
     with open_assistant(
         home=home, answerer=str(built("llava")), training=home / "training.yaml", **settings
     ) as imprint:
-        try:
-            yield imprint
-        finally:
-            stopped(imprint)
+        yield imprint
 
 
 def teach(chat: Conversation, each: int = 8) -> None:
@@ -75,13 +74,11 @@ def until(chat: Conversation, seen: Callable[[Training], bool]) -> Reply:
         time.sleep(0.2)
 
 
-def stopped(imprint: Imprint) -> None:
-    """Leave no process behind."""
-    for path in (imprint.config.home / "runs").glob("*.json"):
-        workspace = json.loads(path.read_text())["workspace"]
-        chat = imprint.conversation("end", workspace=workspace)
-        if trained(chat.send(ASK)).goes_on:
-            chat.send("stop the training")
+def end_processes(home: Path) -> None:
+    """Leave no training behind."""
+    for log in (home / "runs").glob("*.log"):
+        with suppress(ProcessLookupError):
+            os.kill(int(log.read_text().split()[0]), signal.SIGKILL)
 
 
 @cache
