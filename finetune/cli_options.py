@@ -21,8 +21,8 @@ from tools.errors import SettingsError
 Source = Annotated[
     str,
     typer.Argument(
-        help="A folder (per class, or train/val/test), a .json, .csv, .tsv or .jsonl file, or "
-        "memory:WORKSPACE."
+        help="A folder (per class, or train/val/test), a .json, .csv, .tsv, .jsonl or .parquet "
+        "file, a data set of the Hub (hf:OWNER/NAME) or of `save_to_disk`, or memory:WORKSPACE."
     ),
 ]
 OptionalSource = Annotated[

@@ -68,7 +68,7 @@ class DataSettings(_Part):
     """Which pictures, and which of them are kept to measure with."""
 
     source: str = Field(
-        "", description="A folder, a .json, .csv, .tsv or .jsonl file, or memory:WORKSPACE."
+        "", description="A folder, a table, a .parquet file, hf:OWNER/NAME or memory:WORKSPACE."
     )
     image_column: str | None = Field(None, description="Column that names the picture's file.")
     label_column: str | None = Field(None, description="Column of the class.")

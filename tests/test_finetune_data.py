@@ -247,8 +247,6 @@ def test_sources_that_cannot_be_trained_on_are_said_plainly(tmp_path: Path) -> N
     class_folders(tmp_path / "single", each=1, kinds=("box",))
     (tmp_path / "broken" / "disc").mkdir(parents=True)
     (tmp_path / "broken" / "disc" / "a.png").write_bytes(b"nothing")
-    (tmp_path / "parquet").mkdir()
-    (tmp_path / "parquet" / "train-0.parquet").write_bytes(b"PAR1")
     (tmp_path / "a.zip").write_bytes(b"PK")
     for name, words in {
         "nowhere": "There is no .*nowhere",
@@ -257,7 +255,6 @@ def test_sources_that_cannot_be_trained_on_are_said_plainly(tmp_path: Path) -> N
         "one": r"has one class \(disc\)",
         "single": "one usable picture of box",
         "broken": "None of the 1 files",
-        "parquet": "Parquet",
         "a.zip": "no source of pictures",
     }.items():
         with pytest.raises(DataError, match=words):

@@ -42,7 +42,7 @@ def gather(
             f"{settings.source} holds no pictures: give a folder with one folder of pictures for "
             "each class."
         )
-    report = Report(source=settings.source)
+    report = Report(source=settings.source, bad=list(source.bad))
     found = _chosen(list(source.rows), settings)
     if settings.max_samples is not None:  # first: of a million pictures only these are opened
         found = _sampled(found, settings.max_samples, settings.seed)

@@ -1,4 +1,4 @@
-"""What a source says of which picture: a folder of classes, a table, COCO, or the memory.
+"""What a source says of which picture: a folder, a table, COCO, a data set, or the memory.
 
 Opens no picture (:mod:`finetune.data.gather`) and knows nothing of splits but what a source says.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from finetune.data.arrow import arrow_files, arrow_source, hub_folder
 from finetune.data.coco import coco_rows, is_coco
 from finetune.data.table import Found, Source, Split
 from finetune.data.tables import PREPARED, TABLES, read_json, table_rows
@@ -22,6 +23,7 @@ _SPLITS: dict[str, Split] = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 _MEMORY = "memory:"
+_HUB = "hf:"
 
 
 def find_rows(settings: DataSettings, config: Config) -> Source:
@@ -29,22 +31,28 @@ def find_rows(settings: DataSettings, config: Config) -> Source:
     source = settings.source
     if source.startswith(_MEMORY):
         return _remembered(source.removeprefix(_MEMORY) or config.workspace, config)
-    path = Path(source).expanduser()
+    is_hub = source.startswith(_HUB)
+    path = hub_folder(source.removeprefix(_HUB)) if is_hub else Path(source).expanduser()
     if not source or not path.exists():
         raise DataError(
             f"There is no {source or 'source of pictures'}: give a folder with one folder of "
-            "pictures for each class, a .json, .csv, .tsv or .jsonl file, or memory:WORKSPACE."
+            "pictures for each class, a .json, .csv, .tsv, .jsonl or .parquet file, a data set as "
+            "hf:OWNER/NAME, or memory:WORKSPACE."
         )
+    table = next((path / name for name in PREPARED if (path / name).is_file()), None)
+    if table is not None:
+        return Source(table_rows(table, settings, _SPLITS))
+    if files := arrow_files(path):
+        return arrow_source(path, files, settings, _SPLITS, config.cache_folder / "pictures")
     if path.is_dir():
-        table = next((path / name for name in PREPARED if (path / name).is_file()), None)
-        return Source(_folder(path) if table is None else table_rows(table, settings, _SPLITS))
+        return Source(_folder(path))
     if path.suffix.lower() == ".json" and is_coco(content := read_json(path)):
         return Source(coco_rows(path, content, settings))
     if path.suffix.lower() in TABLES:
         return Source(table_rows(path, settings, _SPLITS))
     raise DataError(
-        f"{path.name} is no source of pictures that I know: give a folder, or a .json, .csv, .tsv "
-        "or .jsonl file."
+        f"{path.name} is no source of pictures that I know: give a folder, or a .json, .csv, .tsv, "
+        ".jsonl or .parquet file."
     )
 
 
@@ -67,11 +75,6 @@ def _class_folders(root: Path, split: Split | None) -> list[Found]:
         if file.is_file() and not _hidden(file.relative_to(root))
     ]
     if not found and any(file.is_file() for file in root.iterdir()):
-        if (parquet := next(root.rglob("*.parquet"), None)) is not None:
-            raise DataError(
-                f"{root} keeps its pictures in Parquet files ({parquet.name}), which I don't read: "
-                "export them as a folder per class, or as files with a metadata.csv."
-            )
         raise DataError(
             f"{root} has files and no class folders: put the pictures of each class in a folder "
             "of the class's name."

@@ -48,6 +48,8 @@ class Source:
     bring: Callable[[Path], None] | None = None
     """Writes the picture of a row to its path, where the source does not keep it as a file.
     Raises :class:`tools.errors.PhotoError` for one that is not there."""
+    bad: Sequence[str] = ()
+    """Rows that can't be used, each with the reason."""
 
 
 @dataclass(frozen=True)

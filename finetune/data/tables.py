@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from finetune.data.table import Box, Found, Split
 from finetune.settings import DataSettings
 from tools.errors import DataError
 
-__all__ = ["PREPARED", "TABLES", "read_json", "table_rows"]
+__all__ = ["PREPARED", "TABLES", "columns_of", "found_in", "read_json", "table_rows"]
 
 TABLES = (".csv", ".tsv", ".jsonl", ".json")
 PREPARED = ("rows.jsonl", "metadata.jsonl", "metadata.csv")
@@ -37,9 +37,9 @@ def table_rows(path: Path, settings: DataSettings, splits: Mapping[str, Split]) 
     records = _records(path)
     if not records:
         return []
-    columns = _columns(path, records[0], settings)
+    columns = columns_of(path, records[0], settings)
     return [
-        _found(path, number, record, columns, settings, splits)
+        found_in(path, number, record, columns, settings, splits)
         for number, record in enumerate(records, 1)
     ]
 
@@ -73,8 +73,17 @@ def _records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _columns(path: Path, first: Mapping[str, Any], settings: DataSettings) -> dict[str, str]:
-    """Which column is what, as the settings say or by its name."""
+def columns_of(
+    path: Path,
+    first: Iterable[str],
+    settings: DataSettings,
+    typed: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Which of the columns ``first`` is what: as the settings say, or by its type, or its name.
+
+    Raises :class:`DataError` where that leaves something out.
+    """
+    first = list(first)
     chosen: dict[str, str] = {}
     for role, names in _COLUMNS.items():
         wanted = getattr(settings, f"{role}_column", None)
@@ -84,7 +93,8 @@ def _columns(path: Path, first: Mapping[str, Any], settings: DataSettings) -> di
                 f"{', '.join(map(str, first))}."
             )
         by_name = {str(column).lower(): str(column) for column in first}
-        found = wanted or next((by_name[name] for name in names if name in by_name), None)
+        called = next((by_name[name] for name in names if name in by_name), None)
+        found = wanted or (typed or {}).get(role) or called
         if found is not None:
             chosen[role] = found
     if "image" not in chosen:
@@ -106,7 +116,7 @@ def _columns(path: Path, first: Mapping[str, Any], settings: DataSettings) -> di
     return chosen
 
 
-def _found(
+def found_in(
     path: Path,
     number: int,
     record: Mapping[str, Any],
@@ -114,6 +124,7 @@ def _found(
     settings: DataSettings,
     splits: Mapping[str, Split],
 ) -> Found:
+    """What a record says; a picture is named relative to ``path``. Raises :class:`DataError`."""
     values = {role: record.get(column) for role, column in columns.items()}
     absent = [columns[r] for r in columns if r not in _OPTIONAL and _empty(values[r])]
     if absent:
