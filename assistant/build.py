@@ -157,7 +157,10 @@ class Imprint:
         """The answer to a question about a photo."""
         if not question.strip():
             raise BadCall("The question is empty: ask something about the picture.")
-        return self.models.answerer.answer(open_photo(photo), question)
+        opened, adapter = open_photo(photo), self.models.adapters.current()
+        if adapter is not None and not adapter.classes:
+            return self.models.adapters.answer(adapter, opened, question)
+        return self.models.answerer.answer(opened, question)
 
     def embed(self, photo: Any) -> Features:
         """The unit vector (d,) of a photo, float32."""

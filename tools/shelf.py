@@ -95,9 +95,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def open_adapter(shelf: Path, name: str) -> Adapter:
-    """The adapter of that name. Raises :class:`TrainingFailed` if it is not whole."""
+    """The adapter of that name.
+
+    Raises :class:`TrainingFailed` for one that is not whole, and for one that no answerer can use.
+    """
     manifest = read_manifest(shelf / name)
     try:
+        method = manifest["method"]
+        if method in _CLASSIFIERS:
+            raise TrainingFailed(
+                f"{name} is a classifier on the embedder ({method}), and the assistant's answerer "
+                "can't use it: ask it with `predict`, or train with lora, qlora, projector or full."
+            )
         data, prompt = manifest["data"], manifest["prompt"]
         classes = tuple(str(c) for c in manifest["classes"])
         figures = manifest["metrics"]["trained"]
@@ -126,18 +135,10 @@ def open_adapter(shelf: Path, name: str) -> Adapter:
 
 
 def activate(shelf: Path, name: str) -> None:
-    """Make an adapter the one in use.
-
-    Raises :class:`TrainingFailed` for one that is not whole, and for one that no answerer can use.
-    """
-    method = read_manifest(shelf / name)["method"]
-    if method in _CLASSIFIERS:
-        raise TrainingFailed(
-            f"{name} is a classifier on the embedder ({method}), and the assistant's answerer "
-            "can't use it: ask it with `predict`, or train with lora, qlora, projector or full."
-        )
+    """Make an adapter the one in use. Raises what :func:`open_adapter` raises."""
+    open_adapter(shelf, name)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    content = {"adapter": name, "method": method, "at": now}
+    content = {"adapter": name, "at": now}
     with whole_file(shelf / ACTIVE, durable=True) as path:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
