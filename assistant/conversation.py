@@ -18,7 +18,7 @@ from assistant.router.language import language, spoken
 from assistant.settings import Settings
 from assistant.thread import messages_for
 from assistant.turns import Event, Reply, Step, ToolCall, ToolFinished, Turn, focus_of
-from tools.desk import Desk, Focus
+from tools.desk import Desk, Focus, Jobs
 from tools.errors import PhotoError, ToolError
 from tools.images import Photo, open_photo
 from tools.memory import Event as MemoryEvent
@@ -49,6 +49,7 @@ class Conversation:
         brain: Brain | None,
         router: BaseChatModel,
         settings: Settings,
+        jobs: Jobs | None = None,
     ) -> None:
         self.id = conversation_id
         self._recall = recall
@@ -56,6 +57,7 @@ class Conversation:
         self._brain = brain
         self._router = router
         self._settings = settings
+        self._jobs = jobs
         self._lock = Lock()
 
     @property
@@ -181,6 +183,7 @@ class Conversation:
             turn_photos=numbers,
             photos_failed=bool(problems),
             focus=self._focus(),
+            jobs=self._jobs,
         )
         labels = list(memory.state.names)
         events = respond(
