@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
@@ -43,6 +42,9 @@ from tools.desk import Desk
 from tools.errors import BadCall, BrainFailed, ImprintError, NoPhoto
 from tools.registry import call_tool, check_call, public_arguments
 
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
 __all__ = ["respond"]
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ def respond(
     messages: Sequence[BaseMessage],
     desk: Desk,
     *,
-    router: BaseChatModel,
+    router: "BaseChatModel",
     max_calls: int = 6,
 ) -> Iterator[Event]:
     """Work on the last message: yields events, the last of which is the :class:`Reply`.
@@ -95,7 +97,7 @@ class _Work:
 
     messages: Sequence[BaseMessage]
     desk: Desk
-    router: BaseChatModel
+    router: "BaseChatModel"
     steps: list[Step] = field(default_factory=list)
     bad_calls: int = 0
     options: tuple[str, ...] = ()

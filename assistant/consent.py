@@ -18,12 +18,14 @@ router reads, nor of the models.
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 
 from tools.wording import join
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 __all__ = ["LOOKING", "Consent", "answered", "question"]
 
@@ -77,7 +79,7 @@ _YES, _NO = (
 class Consent:
     """The changes that the user's message asks for, each to be carried out once."""
 
-    def __init__(self, router: BaseChatModel, messages: Sequence[BaseMessage]) -> None:
+    def __init__(self, router: "BaseChatModel", messages: Sequence[BaseMessage]) -> None:
         read = router.invoke(list(messages))
         assert isinstance(read, AIMessage)
         self._wanted = [c for c in read.tool_calls if c["name"] not in LOOKING]

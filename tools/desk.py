@@ -7,19 +7,22 @@ numbers. Knows nothing of languages, messages or pages.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic_core import CoreSchema, core_schema
 
 from tools.artifacts import Answer, Recognition, Training
 from tools.errors import BadCall, NoPhoto
 from tools.images import Photo
-from tools.memory import Memory
-from tools.recall import Recall
-from tools.sight import Sight, SightModels
+
+if TYPE_CHECKING:
+    from tools.memory import Memory
+    from tools.recall import Recall
+    from tools.sight import Sight, SightModels
 
 __all__ = ["Desk", "Focus", "Jobs"]
 
 
-@runtime_checkable  # pydantic checks what is on a desk
 class Jobs(Protocol):
     """Trainings in the background, at most one of a workspace at a time."""
 
@@ -51,7 +54,7 @@ class Focus:
 class Desk:
     """Everything a tool may use in one turn. Not shared between conversations."""
 
-    recall: Recall
+    recall: "Recall"
     album: Callable[[int], Photo]
     """The conversation's photo of a number (1 is the first)."""
     photo_count: int = 0
@@ -69,18 +72,23 @@ class Desk:
     stop: Event = field(default_factory=Event)
     """Set when the user wants no more of this turn."""
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        """To the schema of a tool a desk is a desk: what is on it is of no concern to pydantic."""
+        return core_schema.is_instance_schema(cls)
+
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> "Memory":
         """The workspace's memory."""
         return self.recall.memory
 
     @property
-    def sight(self) -> Sight:
+    def sight(self) -> "Sight":
         """The embedder and what belongs to it."""
         return self.recall.sight
 
     @property
-    def models(self) -> SightModels:
+    def models(self) -> "SightModels":
         """The models that run."""
         return self.recall.sight.models
 

@@ -17,10 +17,10 @@ shapes, 6 taught, "a red circle" is found for 84 %, "red and round" for 46 %, "s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from tools.memory import Label, State
 from tools.questions import content_words
@@ -83,4 +83,4 @@ def fits(sight: Sight, vectors: Sequence[NDArray[np.float32]], query: str) -> li
 
 def threshold(pictures: int) -> float:
     """The z that one of n pictures must exceed to be said to fit."""
-    return float(-ndtri(1.0 - (1.0 - FALSE_FINDS) ** (1.0 / pictures)))
+    return -NormalDist().inv_cdf(1.0 - (1.0 - FALSE_FINDS) ** (1.0 / pictures))

@@ -11,7 +11,6 @@ from langchain_core.tools import InjectedToolArg, tool
 from tools.artifacts import Change
 from tools.desk import Desk
 from tools.errors import ToolError
-from tools.grouping import two_groups
 from tools.memory import Label, State
 from tools.memory.labels import name_key
 from tools.wording import article, capital, count, join
@@ -115,6 +114,8 @@ def split_label(
     by_looks = not moved or len(moved) == len(mine)
     if by_looks:
         vectors = desk.memory.vectors(desk.sight.embedder)
+        from tools.grouping import two_groups  # scipy takes long to import
+
         apart = two_groups([vectors[i] for i in mine], desk.sight.background)
         moved = [i for i, other in zip(mine, apart, strict=True) if other]
     kept, made = desk.memory.split(found.name, new or _free_name(state, found), moved)

@@ -8,18 +8,19 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tools.artifacts import Candidate
-from tools.background import Background
 from tools.images import Photo
 from tools.models.adapters import Adapters
 from tools.models.roles import Answerer, Captioner, Embedder
-from tools.survey import Survey
 from tools.vocabulary import Vocabulary, shipped_vocabulary
+
+if TYPE_CHECKING:
+    from tools.background import Background
 
 __all__ = ["SURE", "TEMPLATES", "Sight", "SightModels", "softmax"]
 
@@ -62,6 +63,8 @@ class Sight:
     def __init__(self, models: SightModels, cache: Path | None = None) -> None:
         """``cache``: a folder for what takes long to compute and any start may use again."""
         self.models = models
+        from tools.survey import Survey  # scipy's optimisers take long to import
+
         self.survey = Survey(cache / "background" if cache else None)
         self._lock = Lock()
         self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
@@ -76,7 +79,7 @@ class Sight:
         return self.models.embedder
 
     @property
-    def background(self) -> Background:
+    def background(self) -> "Background":
         """The embedder's statistics; measured now when there are none yet."""
         return self.survey.background(self.embedder, self.words)
 

@@ -6,13 +6,15 @@ Knows nothing of conversations. What a kind of brain needs is imported when it i
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 
 from assistant.settings import Settings, openai_key
 from tools.errors import SettingsError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 __all__ = ["Brain", "choose_brain"]
 
@@ -38,7 +40,7 @@ class Brain:
 
 
 def choose_brain(
-    spec: str | BaseChatModel, settings: Settings, tools: Sequence[BaseTool]
+    spec: "str | BaseChatModel", settings: Settings, tools: Sequence[BaseTool]
 ) -> Brain | None:
     """The brain of ``spec``; None for the router, which needs none beside it.
 

@@ -9,15 +9,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import RLock
+from typing import TYPE_CHECKING
 
 from tools.errors import ToolError, UnknownLabel
 from tools.images import Photo
-from tools.memory.journal import Journal
 from tools.memory.labels import clean_name, name_key, question_key, unknown_name
 from tools.memory.ledger import Ledger
 from tools.memory.photos import PhotoStore
 from tools.memory.retraction import Retraction
 from tools.memory.state import FORGETTING, Event, Label, State
+
+if TYPE_CHECKING:
+    from tools.memory.journal import Journal
 
 __all__ = ["Changes", "Taught"]
 
@@ -35,7 +38,7 @@ class Taught:
 class Changes:
     """What is taught in one workspace, and the ways to change it. Thread-safe."""
 
-    def __init__(self, journal: Journal, photos: PhotoStore) -> None:
+    def __init__(self, journal: "Journal", photos: PhotoStore) -> None:
         self.photos = photos
         self._lock = RLock()
         self._ledger = Ledger(journal)

@@ -6,14 +6,13 @@ Knows nothing of what is in a memory (:mod:`tools.memory.memory`).
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine
-
 from tools.config import Config
-from tools.memory.journal import Journal, connect
 from tools.memory.memory import Memory
 from tools.memory.photos import PhotoStore
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from tools.memory.index import ChromaStore, ExemplarIndex
 
 __all__ = ["MemoryHome"]
@@ -33,6 +32,8 @@ class MemoryHome:
 
     def workspace(self, name: str) -> Memory:
         """The memory of workspace ``name``; the same object for the same name."""
+        from tools.memory.journal import Journal  # SQLAlchemy takes 0.2 s to import
+
         config = self._config.model_copy(update={"workspace": name})
         with self._lock:
             if name not in self._memories:
@@ -42,7 +43,9 @@ class MemoryHome:
                 self._memories[name] = Memory(name, journal, photos, self._index)
             return self._memories[name]
 
-    def _engine(self, config: Config) -> Engine:
+    def _engine(self, config: Config) -> "Engine":
+        from tools.memory.journal import connect
+
         if self._url is None:
             return connect(config.memory_folder, None)
         if self._shared is None:

@@ -6,10 +6,9 @@ Knows nothing of photos, vectors or names. Not thread-safe: the memory that owns
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from tools.errors import MemoryFailed, ToolError
-from tools.memory.journal import Journal
 from tools.memory.retraction import Retraction, retraction
 from tools.memory.state import (
     CHANGES,
@@ -21,6 +20,9 @@ from tools.memory.state import (
     in_force,
     standing,
 )
+
+if TYPE_CHECKING:
+    from tools.memory.journal import Journal
 
 __all__ = ["Ledger", "noting"]
 
@@ -44,7 +46,7 @@ def noting(seqs: list[int]) -> Iterator[None]:
 class Ledger:
     """Events read from a journal or appended to it, folded as they come."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: "Journal") -> None:
         self._journal = journal
         self._events: list[Event] = []
         self._builder = StateBuilder()

@@ -5,16 +5,19 @@ follows, and is brought in line with the journal whenever the two differ.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tools.memory.changes import Changes
-from tools.memory.journal import Journal
 from tools.memory.mirror import Mirror, OpenIndex
 from tools.memory.photos import PhotoStore
 from tools.memory.state import Exemplar
 from tools.models.roles import Embedder
+
+if TYPE_CHECKING:
+    from tools.memory.journal import Journal
 
 __all__ = ["Match", "Memory"]
 
@@ -31,7 +34,7 @@ class Memory(Changes):
     """Labels, exemplars, answers and the journal of one workspace. Thread-safe."""
 
     def __init__(
-        self, workspace: str, journal: Journal, photos: PhotoStore, open_index: OpenIndex
+        self, workspace: str, journal: "Journal", photos: PhotoStore, open_index: OpenIndex
     ) -> None:
         super().__init__(journal, photos)
         self.workspace = workspace
