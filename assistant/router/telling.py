@@ -9,6 +9,7 @@ from typing import Any
 
 from assistant.router.language import Language
 from tools.artifacts import (
+    AdapterUse,
     Artifact,
     Change,
     Comparison,
@@ -16,6 +17,7 @@ from tools.artifacts import (
     LabelList,
     Matches,
     Recognition,
+    Training,
 )
 from tools.report import KnowledgeReport
 from tools.wording import capital, percent
@@ -130,6 +132,26 @@ def _report(tongue: Language, found: KnowledgeReport, args: dict[str, Any]) -> s
     return tongue.result("report", right=right, asked=asked)
 
 
+def _training(tongue: Language, found: Training, args: dict[str, Any]) -> str | None:
+    key = found.state if found.losses or found.state != "running" else "ready"
+    key = "offered" if found.offered else key
+    shares = {f.name: f"{round(100 * f.value)} %" for f in found.figures}
+    if not tongue.has_result(f"training_{key}") or (found.verdict and len(shares) < 3):
+        return None
+    return tongue.result(
+        f"training_{key}",
+        names=_joined(tongue, found.labels, "and"),
+        percent=percent(found.progress),
+        loss=f"{found.losses[-1]:.3f}" if found.losses else "",
+        n=str(found.figures[0].n) if found.figures else "",
+        **shares,
+    )
+
+
+def _adapter(tongue: Language, found: AdapterUse, args: dict[str, Any]) -> str:
+    return tongue.result("adapter_on" if found.in_use else "adapter_off", label=found.name)
+
+
 _TELLERS: dict[type, Callable[[Language, Any, dict[str, Any]], str | None]] = {
     Recognition: _recognition,
     Change: _change,
@@ -138,4 +160,6 @@ _TELLERS: dict[type, Callable[[Language, Any, dict[str, Any]], str | None]] = {
     Comparison: _comparison,
     Explanation: _explanation,
     KnowledgeReport: _report,
+    Training: _training,
+    AdapterUse: _adapter,
 }
