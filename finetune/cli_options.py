@@ -22,7 +22,8 @@ Source = Annotated[
     str,
     typer.Argument(
         help="A folder (per class, or train/val/test), a .json, .csv, .tsv, .jsonl or .parquet "
-        "file, a data set of the Hub (hf:OWNER/NAME) or of `save_to_disk`, or memory:WORKSPACE."
+        "file, a data set of the Hub (hf:OWNER/NAME) or of `save_to_disk`, memory:WORKSPACE, or an "
+        "exported memory (.zip)."
     ),
 ]
 OptionalSource = Annotated[

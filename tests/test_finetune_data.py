@@ -247,7 +247,7 @@ def test_sources_that_cannot_be_trained_on_are_said_plainly(tmp_path: Path) -> N
     class_folders(tmp_path / "single", each=1, kinds=("box",))
     (tmp_path / "broken" / "disc").mkdir(parents=True)
     (tmp_path / "broken" / "disc" / "a.png").write_bytes(b"nothing")
-    (tmp_path / "a.zip").write_bytes(b"PK")
+    (tmp_path / "a.tar").write_bytes(b"PK")
     for name, words in {
         "nowhere": "There is no .*nowhere",
         "empty": "holds no pictures",
@@ -255,7 +255,7 @@ def test_sources_that_cannot_be_trained_on_are_said_plainly(tmp_path: Path) -> N
         "one": r"has one class \(disc\)",
         "single": "one usable picture of box",
         "broken": "None of the 1 files",
-        "a.zip": "no source of pictures",
+        "a.tar": "no source of pictures",
     }.items():
         with pytest.raises(DataError, match=words):
             found(tmp_path / name, tmp_path)

@@ -17,6 +17,7 @@
         ├── NoPhoto              it needs a picture and there is none
         ├── BadLabel             a text that cannot be the name of a label
         ├── UnknownLabel         no label of that name
+        ├── BadPack              a file that cannot be taken in as a pack
         └── BadCall              unknown tool, unknown or malformed argument
 
 Knows nothing of who words them: the agent, the terminal and the page show ``str(error)``.
@@ -26,6 +27,7 @@ Anything that is not an ImprintError is a bug, and is not caught below the edges
 __all__ = [
     "BadCall",
     "BadLabel",
+    "BadPack",
     "BrainFailed",
     "DataError",
     "ImprintError",
@@ -117,6 +119,10 @@ class BadLabel(ToolError):
 
 class UnknownLabel(ToolError):
     """No label of that name has been taught."""
+
+
+class BadPack(ToolError):
+    """A file that cannot be taken in as a pack."""
 
 
 class BadCall(ToolError):

@@ -108,6 +108,9 @@ def phrase(event: Event, events: Sequence[Event]) -> str:
             return f"the splitting of {data['new']} from {name}"
         case "answered":
             return f"the answer “{data['answer']}” to “{data['question']}”"
+        case "imported":
+            taught = [i for part in event.parts for i in part.data.get("photo_ids", ())]
+            return f"the import of a pack ({count(len(set(taught)), 'picture')})"
         case "dropped":
             return f"the forgetting of {pictures}"
         case "reverted":
@@ -201,6 +204,8 @@ def _undone(
             return "", "", f"Undone: I no longer hold {phrase(event, events)}."
         case "forgotten":
             return name, "", f"Undone: {name} is back, with {left}."
+        case "imported":
+            back = f"{phrase(event, events)} is taken back."
         case "dropped":
             back = f"{pictures} {'is' if len(data['photo_ids']) == 1 else 'are'} back."
         case "reverted":

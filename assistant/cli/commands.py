@@ -25,6 +25,7 @@ from assistant.cli.options import (
     Workspace,
     opened,
 )
+from assistant.cli.packs import memory
 
 __all__ = ["app"]
 
@@ -278,6 +279,7 @@ def undo(
     _do(context.obj.over(home, None, workspace), as_json, "undo")
 
 
+app.add_typer(memory, name="memory")
 for _command in (again, rewind, background):
     app.command()(_command)
 

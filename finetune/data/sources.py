@@ -1,4 +1,4 @@
-"""What a source says of which picture: a folder, a table, COCO, a data set, or the memory.
+"""What a source says of which picture: a folder, a table, COCO, a data set, a memory.
 
 Opens no picture (:mod:`finetune.data.gather`) and knows nothing of splits but what a source says.
 """
@@ -6,6 +6,7 @@ Opens no picture (:mod:`finetune.data.gather`) and knows nothing of splits but w
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from finetune.data.arrow import arrow_files, arrow_source, hub_folder
 from finetune.data.coco import coco_rows, is_coco
@@ -14,6 +15,10 @@ from finetune.data.tables import PREPARED, TABLES, read_json, table_rows
 from finetune.settings import DataSettings
 from tools.config import Config
 from tools.errors import DataError
+
+if TYPE_CHECKING:
+    from tools.memory import State
+    from tools.memory.photos import PhotoStore
 
 __all__ = ["find_rows"]
 
@@ -24,6 +29,7 @@ _SPLITS: dict[str, Split] = {
 }
 _MEMORY = "memory:"
 _HUB = "hf:"
+_PACK = "pack:"
 
 
 def find_rows(settings: DataSettings, config: Config) -> Source:
@@ -31,13 +37,15 @@ def find_rows(settings: DataSettings, config: Config) -> Source:
     source = settings.source
     if source.startswith(_MEMORY):
         return _remembered(source.removeprefix(_MEMORY) or config.workspace, config)
+    if source.startswith(_PACK) or source.lower().endswith(".zip"):
+        return _packed(Path(source.removeprefix(_PACK)).expanduser(), config)
     is_hub = source.startswith(_HUB)
     path = hub_folder(source.removeprefix(_HUB)) if is_hub else Path(source).expanduser()
     if not source or not path.exists():
         raise DataError(
             f"There is no {source or 'source of pictures'}: give a folder with one folder of "
             "pictures for each class, a .json, .csv, .tsv, .jsonl or .parquet file, a data set as "
-            "hf:OWNER/NAME, or memory:WORKSPACE."
+            "hf:OWNER/NAME, a pack (.zip), or memory:WORKSPACE."
         )
     table = next((path / name for name in PREPARED if (path / name).is_file()), None)
     if table is not None:
@@ -103,13 +111,29 @@ def _remembered(workspace: str, config: Config) -> Source:
     home = MemoryHome(config)
     try:
         memory = home.workspace(workspace)
-        state = memory.state
-        rows = [
-            Found(memory.photos.path(e.photo_id), label=state.labels[e.label_id].name)
-            for e in state.exemplars.values()
-            if e.positive
-        ]
-        said = {x.name: x.description for x in state.labels.values() if x.description}
-        return Source(rows, said)
+        return _taught(memory.state, memory.photos)
     finally:
         home.close()
+
+
+def _packed(path: Path, config: Config) -> Source:
+    """What an exported memory holds; its pictures are copied out."""
+    from tools.memory.photos import PhotoStore
+    from tools.packs import open_pack
+
+    photos = PhotoStore(config.cache_folder / "packs")
+    with open_pack(path) as pack:
+        for photo_id in pack.state.owners:
+            if photo_id not in photos:
+                photos.put(pack.photo(photo_id), durable=False)
+        return _taught(pack.state, photos)
+
+
+def _taught(state: State, photos: PhotoStore) -> Source:
+    rows = [
+        Found(photos.path(e.photo_id), label=state.labels[e.label_id].name)
+        for e in state.exemplars.values()
+        if e.positive
+    ]
+    said = {x.name: x.description for x in state.labels.values() if x.description}
+    return Source(rows, said)

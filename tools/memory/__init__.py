@@ -5,6 +5,7 @@ Knows nothing of conversations; of models it knows only the vectors an embedder 
 
 from tools.memory.changes import Taught
 from tools.memory.home import MemoryHome
+from tools.memory.joining import joined
 from tools.memory.labels import clean_name, name_key
 from tools.memory.ledger import noting
 from tools.memory.memory import Match, Memory
@@ -24,6 +25,7 @@ __all__ = [
     "Taught",
     "clean_name",
     "fold",
+    "joined",
     "name_key",
     "noting",
     "retraction",

@@ -5,7 +5,7 @@ journal; a change that would change nothing is not written.
 """
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import RLock
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tools.errors import ToolError, UnknownLabel
 from tools.images import Photo
+from tools.memory.joining import joined
 from tools.memory.labels import clean_name, name_key, question_key, unknown_name
 from tools.memory.ledger import Ledger
 from tools.memory.photos import PhotoStore
@@ -217,6 +218,16 @@ class Changes:
                 "answered", photo_ids=[p.id for p in photos], question=question, answer=answer
             )
             return True
+
+    def take_in(self, theirs: State, photo: Callable[[str], Photo]) -> None:
+        """Add what another memory knows and this one does not; ``photo`` opens its pictures."""
+        with self._lock:
+            parts = joined(self.state, theirs)
+            for photo_id in {i for part in parts for i in part.data.get("photo_ids", ())}:
+                self.photos.put(photo(photo_id))
+            if parts:
+                said = [{"kind": part.kind, "data": part.data} for part in parts]
+                self._ledger.append("imported", events=said)
 
     def forget(self, name: str) -> tuple[Label, int]:
         """Drop a label and its exemplars; returns it and how many pictures it had.

@@ -82,6 +82,10 @@ def _clash(changes: Sequence[Event]) -> bool:
 
 def _rests(later: Event, on: Event) -> bool:
     """Whether what a later event did would be lost or changed without an earlier one."""
+    return any(_rests_part(a, b) for a in later.parts for b in on.parts)
+
+
+def _rests_part(later: Event, on: Event) -> bool:
     shared = _makes(on) & _needs(later)
     if on.kind in _TEACHING and later.kind in _TEACHING:
         # Teaching needs no label: it makes one.

@@ -36,6 +36,7 @@ Kind = Literal[
     "aliased",
     "split",
     "answered",
+    "imported",
     "unaliased",
     "forgotten",
     "dropped",
@@ -64,6 +65,13 @@ class Event:
         if self.kind == "undone":
             return {self.data["seq"]}
         return set(self.data["seqs"]) if self.kind in ("reverted", "retracted") else set()
+
+    @property
+    def parts(self) -> "tuple[Event, ...]":
+        """The changes that it is made of: itself, or those of a pack that was taken in."""
+        if self.kind != "imported":
+            return (self,)
+        return tuple(Event(self.seq, p["kind"], p["data"], self.at) for p in self.data["events"])
 
 
 @dataclass(frozen=True)
@@ -215,6 +223,9 @@ class StateBuilder:
                 self._split(label, data)
             case "answered":
                 self._answered(event)
+            case "imported":
+                for part in event.parts:
+                    self.apply(part)
             case "forgotten" if label:
                 self._unanswer({p for p, owner in self._owners.items() if owner == label.id})
                 self._drop([k for k in self._exemplars if k[0] == label.id])
