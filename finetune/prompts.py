@@ -5,17 +5,14 @@ Knows nothing of tokens or models.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from finetune.data.table import Row
 from finetune.settings import PromptSettings
 from tools.errors import DataError, SettingsError
+from tools.forms import FIELD, around_label, named_class
 
 __all__ = ["Prompts"]
-
-_WORDS = re.compile(r"[\W_]+")
-_FIELD = re.compile(r"\{(label|description|reasoning|classes|descriptions)\}")
 
 
 class Prompts:
@@ -33,10 +30,10 @@ class Prompts:
             wrong += [f"there is none for {', '.join(missing)}"] if described and missing else []
             raise SettingsError(f"prompt.descriptions: {'; '.join(wrong)}.")
         before, _, after = settings.answer.partition("{label}")
-        self._lead, self._tail = _FIELD.split(before)[-1], _FIELD.split(after)[0]
-        self.reasons = bool(_FIELD.search(before))
+        self._lead, self._tail = around_label(settings.answer)
+        self.reasons = bool(FIELD.search(before))
         """Whether an answer gives a reason before its class."""
-        self.whole = not _FIELD.search(after)
+        self.whole = not FIELD.search(after)
         """Whether an answer ends where what is scored of it ends (:meth:`scored`)."""
 
     @property
@@ -93,25 +90,9 @@ class Prompts:
         Where the answer has a form ("Reasoning: … Answer: {label}"), only what stands in the
         place of the class counts.
         """
-        mark, end = self._lead.strip(), self._tail.strip()
-        if mark and mark in text:
-            text = text.rpartition(mark)[2]
-        if any(c.isalpha() for c in end):
-            text = text.partition(end)[0]
-        said = _plain(text)
-        exact = [c for c in self.classes if _plain(c) == said]
-        if exact:
-            return exact[0]
-        inside = [c for c in self.classes if f" {_plain(c)} " in f" {said} "]
-        # "boot" is inside "ankle boot": the longer name is meant.
-        outer = [c for c in inside if not any(c != d and _plain(c) in _plain(d) for d in inside)]
-        return outer[0] if len(outer) == 1 else None
+        return named_class(text, self.classes, self._settings.answer)
 
 
 def _filled(form: str, fields: Mapping[str, str]) -> str:
     """``form`` with its fields filled in once: what is filled in is never read as a form."""
-    return _FIELD.sub(lambda found: fields.get(found[1], found[0]), form)
-
-
-def _plain(text: str) -> str:
-    return _WORDS.sub(" ", text.casefold()).strip()
+    return FIELD.sub(lambda found: fields.get(found[1], found[0]), form)

@@ -41,24 +41,18 @@ def open_vlm(settings: Settings) -> Vlm:
     answerer = load_answerer(located, hardware, quantize=quantize)
     if quantize:
         _keep_gradients(answerer.model)
-    return Vlm(located, answerer, hardware, quantized=quantize)
+    return Vlm(located, answerer, hardware)
 
 
 class Vlm:
     """The model with its processor, and how texts become ids."""
 
     def __init__(
-        self,
-        located: Located,
-        answerer: TransformersAnswerer,
-        hardware: Hardware,
-        *,
-        quantized: bool = False,
+        self, located: Located, answerer: TransformersAnswerer, hardware: Hardware
     ) -> None:
         self.located = located
         self.answerer = answerer
         self.hardware = hardware
-        self.quantized = quantized
         self.model = answerer.model
         self.tokenizer = answerer.processor.tokenizer
         self.prompt_end, self._lead, self._end = _turn(answerer.processor)
@@ -77,12 +71,6 @@ class Vlm:
         """Tokens that fit into the model."""
         text = self.model.config.get_text_config()
         return int(text.max_position_embeddings)
-
-    @property
-    def precision(self) -> str:
-        """What the weights are stored in."""
-        dtype = str(self.model.dtype).removeprefix("torch.")
-        return f"nf4, computing in {dtype}" if self.quantized else dtype
 
     def prompt(self, image: Image.Image, question: str) -> dict[str, Tensor]:
         """What the answerer gives the model, a batch of one."""

@@ -61,7 +61,7 @@ class VlmLearner:
             "base_model": self.settings.model.answerer,
             "base_id": located.id(),
             "revision": located.folder.name if located.folder.parent.name == "snapshots" else None,
-            "precision": self.vlm.precision,
+            "precision": self.vlm.answerer.precision,
             "device": self.vlm.hardware.device,
             "trained": [vars(share) for share in self.adapted.shares()],
             "question": self.prompts.question if self.classes else None,

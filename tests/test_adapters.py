@@ -20,9 +20,10 @@ from tools.adapted import voted
 from tools.artifacts import Answer, Candidate, Recognition
 from tools.config import load_config
 from tools.errors import TrainingFailed
+from tools.forms import named_class
 from tools.images import open_photo
 from tools.models import Models, open_models
-from tools.shelf import deactivate, named_class
+from tools.shelf import deactivate
 
 DISC, BOX = picture("disc", 77), picture("box", 77)
 ASK = "what is this?"

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from tools.artifacts import Candidate, Recognition
 from tools.desk import Desk
+from tools.forms import named_class
 from tools.images import Photo
 from tools.memory.state import State
 from tools.questions import SAME_QUESTION, likeness
 from tools.ranking import is_ambiguous
-from tools.shelf import Adapter, named_class
+from tools.shelf import Adapter
 
 __all__ = ["answered", "voted"]
 

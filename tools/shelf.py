@@ -8,7 +8,7 @@ nor of training, which puts adapters here.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,6 @@ __all__ = [
     "active_adapter",
     "deactivate",
     "digest",
-    "named_class",
     "open_adapter",
     "read_manifest",
 ]
@@ -36,7 +35,6 @@ FORMAT = 2
 ACTIVE = "active.json"
 ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CLASSIFIERS = ("linear", "prototypes")
-_NOT_WORDS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,25 +169,3 @@ def digest(path: Path) -> str:
     """The sha256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def named_class(text: str, classes: Sequence[str], form: str = "{label}") -> str | None:
-    """The class that a free answer names: exactly, else the only one in it; None if none.
-
-    Where the answer has a ``form`` ("Answer: {label}"), only what follows its last mark counts.
-    """
-    marker = form.partition("{label}")[0].rstrip().rpartition(" ")[2]
-    if marker and marker in text:
-        text = text.rpartition(marker)[2]
-    said = _plain(text)
-    exact = [c for c in classes if _plain(c) == said]
-    if exact:
-        return exact[0]
-    inside = [c for c in classes if f" {_plain(c)} " in f" {said} "]
-    # "boot" is inside "ankle boot": the longer name is meant.
-    outer = [c for c in inside if not any(c != d and _plain(c) in _plain(d) for d in inside)]
-    return outer[0] if len(outer) == 1 else None
-
-
-def _plain(text: str) -> str:
-    return _NOT_WORDS.sub(" ", text.casefold()).strip()

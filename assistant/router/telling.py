@@ -133,8 +133,9 @@ def _report(tongue: Language, found: KnowledgeReport, args: dict[str, Any]) -> s
 
 
 def _training(tongue: Language, found: Training, args: dict[str, Any]) -> str | None:
-    key = found.state if found.losses or found.state != "running" else "ready"
-    key = "offered" if found.offered else key
+    key = "offered" if found.offered else str(found.state)
+    if found.state == "running" and not found.losses:
+        key = "ready"
     shares = {f.name: f"{round(100 * f.value)} %" for f in found.figures}
     if not tongue.has_result(f"training_{key}") or (found.verdict and len(shares) < 3):
         return None
