@@ -86,6 +86,24 @@ def test_taking_a_teaching_back_offers_to_undo_it(talk: Conversation) -> None:
     assert known(talk) == {}
 
 
+def test_several_changes_are_undone_at_once_and_told(talk: Conversation) -> None:
+    talk.send("this is a zorb", [drawing("red")])
+    talk.send("this is a blick", [drawing("blue", "cross")])
+    talk.send("rename blick to gromp")
+    said = talk.send("undo the last two").text
+    assert said.splitlines() == [
+        "Undone: gromp is called blick again.",
+        "Undone: 1 picture of blick taken back. I don't know blick now."
+        " “Undo” once more takes back 1 picture of zorb.",
+    ]
+    assert known(talk) == {"zorb": 1}
+    assert talk.send("undo 5 times").text.splitlines() == [
+        "Undone: 1 picture of zorb taken back. I don't know zorb now.",
+        "That was all: there was no more than 1 change.",
+    ]
+    assert "nothing to undo" in talk.send("undo twice").text
+
+
 def test_the_offer_may_be_refused_or_left(talk: Conversation) -> None:
     talk.send("this is a zorb", [drawing("red")])
     talk.rewind(0)

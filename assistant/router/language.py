@@ -4,6 +4,7 @@ Knows nothing of what a phrase leads to. ``en.yaml`` explains the format; the ot
 less of the same. A file is read when it is first needed.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,6 +21,7 @@ __all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely", 
 LANGUAGES = ("en", "de", "fr", "es", "zh")
 LONGEST = 60  # words of a clause that is matched; a longer one is no order
 _EXAMPLE = "~ "
+_WORD = re.compile(r"(?<![<{\w])[^\W\d_]+(?![>}\w?'])")  # of a line, but no class, slot or colou?r
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,14 @@ class Language:
     def __init__(self, code: str, data: Mapping[str, Any]) -> None:
         self.code = code
         self.ordinals = {k: int(v) for k, v in data.get("ordinals", {}).items()}
+        self.counts = {k: int(v) for k, v in data.get("counts", {}).items()}
         self.between: str = data.get("between", "or|and|vs\\.?")
         self.joints = frozenset(data.get("joints", "").split())
         self.asking = frozenset(data.get("asking", "").split())
         self._data = data
         self._classes: dict[str, Template] = {}
         for name, text in data.get("classes", {}).items():
-            self._classes[name] = parse(text, self._classes)
+            self._classes[name] = self._template(text)
         self._blocks: dict[tuple[str, ...], Template | None] = {}
         self._tables: dict[str, _Table] = {}
 
@@ -61,7 +64,7 @@ class Language:
             data: Any = self._data
             for name in path:
                 data = data.get(name) if data else None
-            lines = tuple(parse(x, self._classes) for x in (data or "").splitlines() if x.strip())
+            lines = tuple(self._template(x) for x in (data or "").splitlines() if x.strip())
             self._blocks[path] = Template("alt", parts=lines) if lines else None
         return self._blocks[path]
 
@@ -129,11 +132,22 @@ class Language:
             frozenset(self._data.get("elisions", "").split()),
         )
 
+    def _template(self, text: str) -> Template:
+        """The template of a line, its words as they are read in a sentence: small, spelt right."""
+        spelling = self._data.get("spelling", {})
+
+        def read(word: re.Match[str]) -> str:
+            small = word[0].casefold()
+            right = str(spelling.get(small, small))
+            return small if " " in right else right
+
+        return parse(_WORD.sub(read, text), self._classes)
+
     def _table(self, section: str) -> "_Table":
         if section not in self._tables:
             rows = _lines(self._data.get(section, {}))
             self._tables[section] = _Table(
-                [(i, parse(x, self._classes)) for i, x in rows if not x.startswith(_EXAMPLE)]
+                [(i, self._template(x)) for i, x in rows if not x.startswith(_EXAMPLE)]
             )
         return self._tables[section]
 

@@ -137,7 +137,15 @@ def _on_undo(
         r"(?:forget|unlearn|delete|drop|remove|erase)", clause.text, re.I
     ):
         return Action("forget_pictures", {})  # "forget this", of a picture that is named
-    return Action("undo", {})
+    times = _times(clause)
+    return Action("undo", {"times": times} if times > 1 else {})
+
+
+def _times(clause: Clause) -> int:
+    """How often: "three times", "the last two", "undo undo"."""
+    words = clause.sentence.words
+    counts = [int(w) if w.isdecimal() else clause.tongue.counts.get(w, 1) for w in words]
+    return max([*counts, words.count("undo")])
 
 
 ORDERING: dict[str, Handler] = {

@@ -154,6 +154,9 @@ def _referred(clause: Clause, count: int, turn: tuple[int, ...]) -> Clause:
         if kind == "all" and place and (block := tongue.block("references", "not_after")):
             # "Forget all pictures" means everything, not those of this conversation.
             end = 0 if place in block.ends(sentence, place - 1) else end
+        if kind == "lasttwo" and (block := tongue.block("references", "changes_after")):
+            # "Undo the last two" means changes.
+            end = 0 if any(block.ends(sentence, i) for i in range(place)) else end
         if not end or (unless is not None and unless.ends(sentence, end)):
             place += 1
             continue

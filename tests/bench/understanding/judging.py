@@ -36,6 +36,7 @@ ORDER = {
     "forget_pictures": ("photos",),
     "forget_since": ("when",),
     "teach_answer": ("question", "answer"),
+    "undo": ("times",),
 }
 Call = tuple[str, dict[str, Any]]
 

@@ -22,6 +22,8 @@ from tools.registry import TOOLS
 __all__ = ["Case", "Outcome", "cases", "play", "router_with_all_tools"]
 
 FILE = Path(__file__).parents[1] / "utterances.yaml"
+DEVELOPMENT = "(development)"
+"""Ends the name of intents none of whose lines is held out: the tables were written with them."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Case:
     @property
     def held_out(self) -> bool:
         """Whether nobody may look at it; the same wherever the message stands."""
+        if self.intent.endswith(DEVELOPMENT):
+            return False
         return hashlib.sha256(self.text.encode()).digest()[0] % 3 == 0
 
 
