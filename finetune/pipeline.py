@@ -28,7 +28,9 @@ __all__ = ["execute", "make_learner"]
 def make_learner(settings: Settings, table: Table, plan: Plan) -> Learner:
     """The learner of ``settings.method``; loads its model."""
     if find_spec("bitsandbytes") is not None:
-        import_bitsandbytes()  # the Trainer imports it too, and lets it fetch kernels from the Hub
+        # PEFT imports it too, with all of the Trainer, and then it asks the Hub for a kernel where
+        # the CPU has AVX512-BF16 (bitsandbytes 0.50, backends/cpu/ops.py).
+        import_bitsandbytes()
     if settings.method == "prototypes":
         from finetune.prototypes import PrototypeLearner
 

@@ -244,11 +244,67 @@ def test_what_the_machine_lacks_is_said_before_anything_is_made(
     assert "can't be the answerer" in said
     said = command("few-shot", source, "--model", built("blip-vqa"), home=home, fails=2)
     assert "is a blip model, whose prompts are not trained here" in said
-    said = command("few-shot", source, *MODEL, "--report-to", "trackio", home=home, fails=2)
-    assert "trackio is not installed" in said
     said = command("few-shot", source, *MODEL, "--name", "../x", home=home, fails=1)
     assert "can't be the name of a run" in said
     assert not (home / "adapters").exists() and not list(home.glob("runs/*"))
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])
+def test_a_tracker_that_is_not_installed_is_said_before_anything_is_made(
+    name: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)  # as where it is not installed
+    said = command("few-shot", source, *MODEL, "--report-to", name, home=tmp_path, fails=2)
+    assert (
+        f"{name} is not installed; install it with `pip install 'imprint-assistant[track]'" in said
+    )
+    assert not list(tmp_path.glob("runs/*"))
+    said = command("few-shot", source, "--report-to", "tensorbord", home=tmp_path, fails=2)
+    assert "Input should be 'tensorboard', 'wandb' or 'trackio' (got 'tensorbord')" in said
+
+
+def test_the_curves_go_to_tensorboard_too(tmp_path: Path) -> None:
+    events_of = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    class_folders(tmp_path / "in" / "train")
+    class_folders(tmp_path / "in" / "test", each=2, start=100)
+    command(
+        "few-shot", tmp_path / "in", *MODEL, *TINY, "--max-steps", 5, "--name", "t",
+        "--report-to", "tensorboard", home=tmp_path,
+    )  # fmt: skip
+    (file,) = run_folder(tmp_path, "t").rglob("events.out.tfevents.*")
+    written = events_of.EventAccumulator(str(file)).Reload()
+    losses = [(e.step, e.value) for e in written.Scalars("train/loss")]
+    ours = [(e["step"], e["loss"]) for e in events(tmp_path, "t")]
+    assert losses == [(step, pytest.approx(loss, rel=1e-4)) for step, loss in ours]
+    assert len(losses) == 5
+
+
+KERNELS = """
+import sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "bitsandbytes":
+            print("kernels out of reach:", sys.modules.get("kernels", "") is None)
+sys.meta_path.insert(0, Watch())
+from pathlib import Path
+from finetune.data import Fold, Plan, Report, Row, Table
+from finetune.pipeline import make_learner
+from finetune.settings import Settings
+rows = tuple(Row(Path(n), label=n, photo_id=n) for n in "ab")
+make_learner(Settings(method="linear"), Table(rows, Report()), Plan("", Fold((), (), ()), ()))
+import transformers, peft
+from transformers import Trainer
+"""
+
+
+def test_no_native_code_is_fetched_from_the_hub() -> None:
+    """bitsandbytes asks for a kernel as it is imported, wherever `kernels` is installed."""
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not made for this platform")
+    done = subprocess.run(
+        [sys.executable, "-c", KERNELS], capture_output=True, text=True, cwd=ROOT, check=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "kernels out of reach: True"  # looked for, then imported
 
 
 def test_an_adapter_of_another_base_is_refused(home: Path, tmp_path: Path) -> None:
