@@ -35,6 +35,7 @@ __all__ = ["TrainingJobs"]
 _ROOT = Path(__file__).parents[1]
 _POCKET = "pocket:"
 _MANY = 50  # pictures of a label from which training is many-shot
+_ENOUGH = 300  # pictures below which a tenth of them shows nothing: all are measured, in turn
 _MOST_WAITING = 8
 _PATIENCE = 20.0  # seconds in which a process that was asked to stop may save what it has
 _POLL = 0.1
@@ -141,6 +142,8 @@ class TrainingJobs:
         command += ["--set", f"data.only={json.dumps(list(labels), ensure_ascii=False)}"]
         if self._settings is not None:
             command += ["--config", str(self._settings.expanduser().resolve())]
+        elif sum(labels.values()) < _ENOUGH:
+            command += ["--set", "data.evaluation=folds", "--set", "data.folds=3"]
         return command + (["--method", method] if method is not None else [])
 
     def _spawn(self, name: str, command: list[str]) -> None:

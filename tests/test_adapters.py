@@ -75,6 +75,21 @@ def changed_projector(shelf: Path, models: Models, name: str, **manifest: object
     shelve(folder, **{**base_of(models), **manifest})
 
 
+def changed_lora(shelf: Path, models: Models, name: str, **manifest: object) -> None:
+    """An adapter that was not trained: random LoRA matrices, and a copy of the projector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        config = LoraConfig(
+            target_modules=r".*language_model.*\.q_proj",
+            modules_to_save=["multi_modal_projector"],
+            init_lora_weights=False,
+            task_type="CAUSAL_LM",
+        )
+        model = models.answerer.model  # type: ignore[attr-defined]
+        get_peft_model(model, config).save_pretrained(shelf / name)
+    shelve(shelf / name, **{**base_of(models), "method": "lora", **manifest})
+
+
 def answers(models: Models) -> list[str]:
     """What is answered with the adapter in use, and then without any."""
     current, photo = models.adapters.current(), open_photo(DISC)
@@ -93,17 +108,8 @@ def test_what_is_trained_acts_only_when_asked_and_comes_off_again(
         if method == "projector":
             changed_projector(shelf, models, folder.name)
             continue
-        other = open_models(load_config(answerer=str(built("llava")))).answerer
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            config = LoraConfig(
-                target_modules=r".*language_model.*\.q_proj",
-                modules_to_save=["multi_modal_projector"],
-                init_lora_weights=False,
-                task_type="CAUSAL_LM",
-            )
-            get_peft_model(other.model, config).save_pretrained(folder)  # type: ignore[attr-defined]
-        shelve(folder, **base_of(models), method="lora")
+        other = open_models(load_config(answerer=str(built("llava"))))
+        changed_lora(shelf, other, folder.name)
     for name in ("projector-too", "real", "lora-too", "real"):
         assert models.adapters.use(name).name == name
         adapted, after = answers(models)
@@ -112,6 +118,24 @@ def test_what_is_trained_acts_only_when_asked_and_comes_off_again(
     assert models.adapters.stop() == "real" and not (shelf / "active.json").exists()
     now = model.state_dict()
     assert now.keys() == before.keys() and all(now[n].equal(before[n]) for n in before)
+
+
+def test_an_adapter_of_4_bit_weights_needs_them(shelf: Path, home: Path, models: Models) -> None:
+    config = load_config(home=home, answerer=str(built("llava")), quantize=True)
+    made, small = open_models(config), open_models(config)
+    precision = made.answerer.precision  # type: ignore[attr-defined]
+    assert precision.startswith("nf4, computing in ")
+    changed_lora(shelf, made, "four", method="qlora", precision=precision)
+    (plain,) = answers(small)
+    small.adapters.use("four")
+    adapted, after = answers(small)
+    assert adapted != plain and after == plain
+    with pytest.raises(TrainingFailed, match="was trained on weights in nf4"):
+        models.adapters.use("four")
+    with pytest.raises(TrainingFailed, match="was trained on weights in float32"):
+        small.adapters.use("real")
+    current = small.adapters.current()
+    assert current is not None and current.name == "four"
 
 
 def test_what_is_activated_elsewhere_is_noticed_and_told_once(

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from assistant import open_assistant
 from assistant.build import Imprint
 from tests.finetune_data import picture
 from tests.training_parts import (
@@ -125,6 +127,21 @@ def test_a_better_one_is_offered_used_and_given_back(home: Path) -> None:
         found = chat.send("what is this?", [shown]).artifacts[0]
         assert isinstance(found, Recognition) and not found.adapter
         assert "From now on default.1" in chat.send("use the adapter").text
+
+
+def test_of_dozens_of_pictures_every_one_measures(home: Path) -> None:
+    with open_assistant(home=home, profile="pocket") as imprint:
+        chat = imprint.conversation("a")
+        teach(chat, 16)
+        chat.send("train on what I taught you")
+        run = home / "runs" / "default.1"
+        until(chat, lambda t: run.is_dir())
+        settings = yaml.safe_load((run / "settings.yaml").read_text())
+        assert settings["data"]["source"] == "memory:default" and settings["method"] == "lora"
+        assert settings["data"]["only"] == ["zorb", "blick"]
+        assert settings["model"] == {"answerer": "pocket:llava", "embedder": "pocket:clip"}
+        folds = json.loads((run / "data.json").read_text())["plan"]["folds"]
+        assert len(folds) == 3 and sum(len(fold["test"]) for fold in folds) == 32
 
 
 def test_one_trains_while_another_waits_and_both_can_be_stopped(home: Path) -> None:

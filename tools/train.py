@@ -12,7 +12,14 @@ from tools.desk import Desk, Jobs
 from tools.errors import BadCall, ToolError
 from tools.wording import article, capital, count, join, percent
 
-__all__ = ["METHODS", "cancel_training", "train_adapter", "training_status", "use_adapter"]
+__all__ = [
+    "METHODS",
+    "cancel_training",
+    "how_far",
+    "train_adapter",
+    "training_status",
+    "use_adapter",
+]
 
 METHODS = ("lora", "qlora", "projector", "full")
 """Ways to train the answerer."""
@@ -170,15 +177,18 @@ def _progress(found: Training) -> str:
     on = f"Training on {join(found.labels)}"
     if not found.losses:
         return f"{on} is getting ready: the model as it is now is measured first."
+    return f"{on}: {', '.join(how_far(found))}."
+
+
+def how_far(found: Training) -> list[str]:
+    """What is done, the loss and the time left of a training that runs, in words."""
     parts = [f"{percent(found.progress)} done", f"loss {found.losses[-1]:.3f}"]
-    if found.seconds_left is not None:
-        parts.append(f"{_time(found.seconds_left)} left at most")
-    return f"{on}: {', '.join(parts)}."
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {count(max(5, 5 * round(seconds / 5)), 'second')}"
-    if seconds < 5400:
-        return f"about {count(round(seconds / 60), 'minute')}"
-    return f"about {count(round(seconds / 3600), 'hour')}"
+    seconds = found.seconds_left
+    if seconds is None:
+        return parts
+    left = count(max(5, 5 * round(seconds / 5)), "second")
+    if seconds >= 90:
+        left = count(round(seconds / 60), "minute")
+    if seconds >= 5400:
+        left = count(round(seconds / 3600), "hour")
+    return [*parts, f"about {left} left at most"]

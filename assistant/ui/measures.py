@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from tools.artifacts import Figure, Training
+from tools.train import how_far
 from tools.wording import join
 
 __all__ = ["share_bar", "training_card"]
@@ -51,9 +52,11 @@ def training_card(training: Training) -> str:
         lines.append(_curve(training.losses))
     if training.figures:
         lines.append(f"<table><tbody>{''.join(map(_row, training.figures))}</tbody></table>")
+    if training.verdict or training.problem:
+        lines.append(f"<p>{escape(training.verdict or training.problem)}</p>")
     notes = [training.run, f"{training.pictures} pictures"]
-    if training.losses:
-        notes.append(f"loss {training.losses[-1]:.3f}")
+    if training.losses and training.goes_on:
+        notes += how_far(training)
     lines.append(f"<small>{escape(' · '.join(notes))}</small>")
     return f'<div class="imp-report imp-training">{"".join(lines)}</div>'
 
