@@ -78,13 +78,9 @@ class DataSettings(_Part):
     task: Literal["auto", "classify", "answer"] = Field(
         "auto", description="Name a class, answer questions, or what the columns say."
     )
-    class_names: list[str] | None = Field(
-        None, description="Names for classes that the source numbers 0, 1, 2…"
-    )
+    class_names: list[str] | None = Field(None, description="Names of the classes 0, 1, 2….")
     only: list[str] | None = Field(None, description="Only these classes, by name.")
-    max_samples: int | None = Field(
-        None, ge=4, description="At most so many rows, drawn evenly over the classes."
-    )
+    max_samples: int | None = Field(None, ge=4, description="At most so many rows, evenly drawn.")
     shots: int | None = Field(
         None, ge=1, description="Train on so many pictures of each class; the others measure."
     )
@@ -157,9 +153,7 @@ class LinearSettings(_Part):
     unfreeze_layers: int = Field(
         0, ge=0, description="Last layers of its vision tower that are trained too, one by one."
     )
-    unfreeze_every: int = Field(
-        1, ge=1, description="Epochs until the next layer from the top begins to train."
-    )
+    unfreeze_every: int = Field(1, ge=1, description="Epochs until the next layer joins in.")
     tower_lr: float = Field(1e-5, gt=0, description="Learning rate of those layers.")
 
 

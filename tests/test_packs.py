@@ -11,12 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from assistant.cli import app
+from tests.desk import Workbench
 from tests.fakes import drawing
 from tests.finetune_data import command
 from tools.config import load_config
 from tools.errors import BadPack
 from tools.images import Photo, open_photo
 from tools.memory import Memory, MemoryHome, State
+from tools.models import Models
 from tools.packs import import_pack, open_pack, write_pack
 from tools.undo import phrase
 
@@ -118,6 +120,22 @@ def test_what_rests_on_an_import_keeps_it(home: MemoryHome, tmp_path: Path) -> N
     assert not found and [e.kind for e in found.kept] == ["imported"]
     found = bob.retract([e.seq for e in bob.events])
     assert found and bob.state == State()
+
+
+def test_undo_says_what_was_taken_in_and_an_open_memory_sees_it(
+    home: MemoryHome, fakes: Models, tmp_path: Path
+) -> None:
+    write_pack(taught(home), tmp_path / "a.zip")
+    bench = Workbench(tmp_path / "other", fakes)
+    beside = MemoryHome(load_config(home=tmp_path / "other"))  # the terminal, while a chat runs
+    import_pack(beside.workspace("default"), tmp_path / "a.zip")
+    beside.close()
+    bench.memory.refresh()
+    assert bench.counts == {"zorb": 2, "blick": 2}
+    said = bench.call("undo")
+    assert said.startswith("Undone: the import of a pack (4 pictures) is taken back.")
+    assert bench.counts == {}
+    bench.close()
 
 
 def rewritten(path: Path, change: Callable[[dict[str, bytes]], Any], *, seal: bool = False) -> Path:
