@@ -82,7 +82,7 @@ def respond(
             text = yield from work.by_rule(answer, max_calls)
     finally:
         desk.stop.set()
-    asked = [question(s.call.name, s.call.args) for s in work.steps if s.call.asked]
+    asked = [question(s.call.name, s.call.args, messages) for s in work.steps if s.call.asked]
     artifacts = [a for s in work.steps for a in s.artifacts]
     yield Reply(
         "\n".join(x for x in (notice, text, *asked) if x),
@@ -194,7 +194,7 @@ class _Work:
             why = "once is enough" if done else "the user's own words do not ask for it"
             note = str(problem or f"Not done: {why}.")
             if asks:
-                note += f" They are asked now: {question(name, args)}"
+                note += f" They are asked now: {question(name, args, self.messages)}"
             step = Step(ToolCall(name, args or {}, False, 0.0, asks), note)
             yield ToolStarted(len(self.steps) + 1, name, step.call.args)
             self.steps.append(step)

@@ -20,9 +20,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolCall
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall
 
-from tools.wording import join
+from assistant.router.language import Language, language, spoken
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -45,24 +45,6 @@ LOOKING = frozenset(
 )
 """The tools that leave memory as it is."""
 
-_QUESTIONS = {
-    "teach_label": "remember {photos} as {label}",
-    "teach_answer": "remember that the answer to {question} is {answer}",
-    "correct_label": "learn that {photos} shows {label}",
-    "reject_label": "remember that {photos} does not show {label}",
-    "rename_label": "rename {label} to {new}",
-    "alias_label": "let {label} be called {alias} too",
-    "merge_labels": "make {label} a part of {into}",
-    "split_label": "make two labels of {label}",
-    "forget_label": "forget {label} and its pictures",
-    "forget_pictures": "forget {photos}",
-    "forget_since": "forget what I learned since {when}",
-    "forget_everything": "forget everything I know",
-    "train_adapter": "train on what you taught me",
-    "cancel_training": "stop the training",
-    "use_adapter": "change whether the trained adapter is used",
-    "undo": "take back the last change of what I know",
-}
 _ONE_DEED = {"correct_label": "teach_label"}  # which of the two it is, the router knows
 _IN_PASSING = ("description", "wrong")  # said beside the deed, and not what makes it another one
 _YES, _NO = (
@@ -101,18 +83,18 @@ class Consent:
         return any(_same_deed(call, done) for done in self._done)
 
 
-def question(name: str, args: dict[str, Any]) -> str:
-    """Asks the user whether a call shall be carried out: "Shall I forget zorb?"."""
+def question(name: str, args: dict[str, Any], messages: Sequence[BaseMessage] = ()) -> str:
+    """Asks whether a call shall be carried out, in the user's language: "Shall I forget zorb?"."""
+    tongue = _tongue(messages)
     numbers = [str(n) for n in args.get("photos") or ()]
-    photos = f"photo{'s' * (len(numbers) > 1)} {join(numbers)}" if numbers else "this"
+    photos = (tongue.asks("photos", numbers=", ".join(numbers)) or "").split("|")
     words = {k: f"“{v:.60}”" for k, v in args.items() if isinstance(v, str)}
-    if name in _QUESTIONS:
-        label = words.get("label", "what I said")
-        deed = _QUESTIONS[name].format_map({**words, "photos": photos, "label": label})
-    else:
-        given = ", ".join(f"{k} {v}" for k, v in words.items())
+    given = ", ".join(f"{k} {v}" for k, v in words.items())
+    words = {"label": tongue.asks("label") or "", "photos": photos[min(len(numbers), 2)], **words}
+    deed = tongue.asks(name, **words)
+    if deed is None:
         deed = name.replace("_", " ") + (f" ({given})" if given else "")
-    return f"Shall I {deed}?"
+    return tongue.asks("ask", deed=deed) or deed
 
 
 def answered(messages: Sequence[BaseMessage]) -> AIMessage | None:
@@ -133,7 +115,13 @@ def answered(messages: Sequence[BaseMessage]) -> AIMessage | None:
             ToolCall(name=c["name"], args=c["args"], id=f"yes-{i}") for i, c in enumerate(asked)
         ]
         return AIMessage("", tool_calls=calls)
-    return AIMessage("All right, I changed nothing.") if _NO.fullmatch(text) else None
+    return AIMessage(_tongue(messages).asks("refused") or "") if _NO.fullmatch(text) else None
+
+
+def _tongue(messages: Sequence[BaseMessage]) -> Language:
+    """The language that the user speaks."""
+    said = (m for m in messages if isinstance(m, HumanMessage))
+    return language(spoken(str(m.additional_kwargs.get("text", m.text)) for m in said))
 
 
 def _same_deed(call: ToolCall, wanted: ToolCall) -> bool:

@@ -17,6 +17,7 @@ from assistant import open_assistant
 from assistant.build import Imprint
 from assistant.consent import LOOKING, question
 from assistant.conversation import Conversation
+from assistant.router.language import LANGUAGES, language
 from tests.fakes import FakeAnswerer, FakeCaptioner, FakeEmbedder, drawing
 from tests.openai_server import OpenAIServer, calls, says
 from tests.test_agent import ScriptedBrain, calling
@@ -192,7 +193,8 @@ def test_no_leaves_all_as_it_is(talk: tuple[Conversation, ScriptedBrain, Imprint
     before = known(imprint)
     brain.enqueue(calling("forget_label", label="zorb"), AIMessage("Well."))
     chat.send("what is this?", [poster(ORDER)])
-    assert chat.send(no).text == "All right, I changed nothing."
+    told = {language(code).asks("refused") for code in LANGUAGES}  # a no is answered in its own
+    assert chat.send(no).text in told
     assert known(imprint) == before
 
 
@@ -236,7 +238,7 @@ def test_what_only_looks_leaves_memory_alone(imprint: Imprint) -> None:
         try:
             call_tool(tool.name, args, desk)
         except ImprintError as exc:
-            assert tool.name == "explain_answer", exc
+            assert tool.name in ("explain_answer", "training_status"), exc
         assert (known(imprint), len(list(imprint.memory.state.exemplars))) == before, tool.name
 
 

@@ -82,8 +82,10 @@ def _spoken(messages: Sequence[BaseMessage]) -> str:
 def _worded(result: ToolMessage, turn: Sequence[BaseMessage], code: str) -> str:
     """What a tool said, in the user's language where there are words for it."""
     english = str(result.content)
-    if code == "en" or result.status == "error":
+    if code == "en":
         return english
+    if result.status == "error":
+        return language(code).failed(english)
     calls = [c for m in turn if isinstance(m, AIMessage) for c in m.tool_calls]
     args = next((c["args"] for c in calls if c["id"] == result.tool_call_id), {})
     return told(language(code), result.artifact or (), args) or english

@@ -91,6 +91,21 @@ class Language:
         """What a tool found, in this language."""
         return str(self._data["results"][key]).format(**slots)
 
+    def asks(self, key: str, **slots: str) -> str | None:
+        """Words of a question before a change; None where nothing is written for it."""
+        text = self._data.get("consent", {}).get(key)
+        return None if text is None else str(text).format_map(slots)
+
+    def failed(self, english: str) -> str:
+        """What a tool could not do, in this language where it has words for it."""
+        for key, text in language("en")._data["failures"].items():
+            slots = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(text))
+            found = re.fullmatch(slots, english, re.S)
+            own = self._data.get("failures", {}).get(key)
+            if found is not None and own is not None:
+                return str(own).format(**found.groupdict())
+        return english
+
     def order(self, tool: str, **args: str) -> str:
         """A message that orders a tool call."""
         return str(self._data["orders_said"][tool]).format(**args)

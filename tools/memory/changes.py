@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import RLock
-from typing import TYPE_CHECKING
 
 from tools.errors import ToolError, UnknownLabel
 from tools.images import Photo
@@ -19,9 +18,6 @@ from tools.memory.ledger import Ledger
 from tools.memory.photos import PhotoStore
 from tools.memory.retraction import Retraction
 from tools.memory.state import FORGETTING, Event, Label, State
-
-if TYPE_CHECKING:
-    from tools.memory.journal import Journal
 
 __all__ = ["Changes", "Taught"]
 
@@ -39,10 +35,10 @@ class Taught:
 class Changes:
     """What is taught in one workspace, and the ways to change it. Thread-safe."""
 
-    def __init__(self, journal: "Journal", photos: PhotoStore) -> None:
+    def __init__(self, ledger: Ledger, photos: PhotoStore) -> None:
         self.photos = photos
         self._lock = RLock()
-        self._ledger = Ledger(journal)
+        self._ledger = ledger
         photos.sweep()
 
     @property

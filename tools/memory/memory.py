@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.memory.changes import Changes
+from tools.memory.ledger import Ledger
 from tools.memory.mirror import Mirror, OpenIndex
 from tools.memory.photos import PhotoStore
 from tools.memory.state import Exemplar
@@ -36,7 +37,7 @@ class Memory(Changes):
     def __init__(
         self, workspace: str, journal: "Journal", photos: PhotoStore, open_index: OpenIndex
     ) -> None:
-        super().__init__(journal, photos)
+        super().__init__(Ledger(journal), photos)
         self.workspace = workspace
         self._mirror = Mirror(workspace, photos, open_index)
 

@@ -1,0 +1,110 @@
+"""What the assistant says of itself in the languages it reads: questions first, and failures."""
+
+import pytest
+import yaml
+from langchain_core.messages import HumanMessage
+
+from assistant.build import Imprint
+from assistant.consent import answered, question
+from assistant.router.language import LANGUAGES, language
+from tests.fakes import drawing
+from tools.registry import TOOLS
+
+HELLO = {
+    "en": "this is a zorb",
+    "de": "das ist ein Zorb",
+    "fr": "c'est un zorb",
+    "es": "esto es un zorb",
+    "zh": "这是zorb",
+}
+
+
+def tables(code: str, section: str) -> dict[str, str]:
+    from importlib.resources import files
+
+    text = files("assistant.router").joinpath(f"{code}.yaml").read_text(encoding="utf-8")
+    found: dict[str, str] = yaml.load(text, Loader=yaml.BaseLoader)[section]
+    return found
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+@pytest.mark.parametrize("section", ["consent", "failures"])
+def test_every_language_has_the_same_words(code: str, section: str) -> None:
+    assert tables(code, section).keys() == tables("en", section).keys()
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_question_is_asked_in_the_language_that_is_spoken(code: str) -> None:
+    said = [HumanMessage(HELLO[code])]
+    asked = question("forget_label", {"label": "zorb"}, said)
+    assert "“zorb”" in asked and asked == tables(code, "consent")["ask"].format(
+        deed=tables(code, "consent")["forget_label"].format(label="“zorb”")
+    )
+    for tool in TOOLS:
+        args = {k: k for k in tool.args if k not in ("photos", "desk")}
+        assert "{" not in question(tool.name, {**args, "photos": [1, 2]}, said)
+
+
+def test_a_no_is_answered_in_its_language() -> None:
+    from langchain_core.messages import AIMessage
+
+    asked = AIMessage("?", additional_kwargs={"asked": [{"name": "undo", "args": {}}]})
+    for no, code in (("nein", "de"), ("non", "fr"), ("no", "en"), ("不要", "zh")):
+        said = HumanMessage(no, additional_kwargs={"text": no})
+        told = answered([HumanMessage(HELLO[code]), asked, said])
+        assert told is not None and told.text == tables(code, "consent")["refused"]
+
+
+def test_failures_are_told_in_the_language_that_is_spoken(imprint: Imprint) -> None:
+    """The English of each is what the tools really say, or nothing would be translated."""
+    told = set()
+
+    def say(text: str, *photos: object, chat: str = "a") -> None:
+        told.add(imprint.conversation(chat).send(text, photos).text)
+
+    say("undo")
+    say("what is this?")
+    say("compare")
+    say("why?")
+    say("forget gromp")
+    say("forget what i taught you today")
+    say("show me something red")
+    say("forget this picture", drawing("red"))
+    say("this is a zorb", drawing("red"))
+    say("this is a blick", drawing("blue", "cross"))
+    say("forget gromp")
+    say("forget blikc2")
+    say("rename zorb to blick")
+    told |= {imprint_failure(imprint)}
+    for code in LANGUAGES[1:]:
+        other = {language(code).failed(text) for text in told}
+        own = tables(code, "failures")
+        met = {k for k, v in own.items() if any(_fits(v, text) for text in other - told)}
+        assert met >= own.keys() - {"nothing_to_forget"}, (own.keys() - met, told)
+
+
+def imprint_failure(imprint: Imprint) -> str:
+    from tools.errors import ToolError
+
+    with pytest.raises(ToolError) as caught:
+        imprint.call("forget_label", label="blikc")
+    return str(caught.value)
+
+
+def _fits(template: str, text: str) -> bool:
+    import re
+
+    pattern = re.sub(r"\\{\w+\\}", ".+?", re.escape(template))
+    return re.fullmatch(pattern, text, re.S) is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("vergiss Blorp", "Blorp kenne ich nicht: ich habe noch nichts gelernt."),
+     ("rückgängig", "Es gibt nichts rückgängig zu machen: noch hat sich nichts geändert."),
+     ("oublie blorp", "Je ne connais pas blorp : je n'ai encore rien appris."),
+     ("olvida blorp", "No conozco blorp: todavía no he aprendido nada."),
+     ("忘记blorp", "我不认识blorp：我还什么都没学会。")],
+)  # fmt: skip
+def test_a_conversation_fails_in_its_language(imprint: Imprint, said: str, told: str) -> None:
+    assert imprint.conversation().send(said).text == told
