@@ -30,6 +30,7 @@ from tools.describing import describe
 from tools.desk import Desk, Jobs
 from tools.errors import BadCall, SettingsError
 from tools.images import Photo, open_photo
+from tools.looking import look_closer
 from tools.memory import Memory, MemoryHome
 from tools.models import Models, open_models
 from tools.models.roles import Features
@@ -160,6 +161,9 @@ class Imprint:
         opened, adapter = open_photo(photo), self.models.adapters.current()
         if adapter is not None and not adapter.classes:
             return self.models.adapters.answer(adapter, opened, question)
+        looked = look_closer(self.sight, opened, question, self.recall())
+        if looked is not None:
+            return looked
         return self.models.answerer.answer(opened, question)
 
     def embed(self, photo: Any) -> Features:

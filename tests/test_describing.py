@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tools.artifacts import Candidate
 from tools.describing import NAMELESS, describe, things_in
+from tools.images import open_photo
 from tools.sight import SURE
+
+BLANK = open_photo(Image.new("RGB", (64, 64)))
 
 
 def _sight(captions: Sequence[str], likely: Sequence[tuple[str, float]], own: bool = True) -> Any:
@@ -44,12 +48,12 @@ def _sight(captions: Sequence[str], likely: Sequence[tuple[str, float]], own: bo
     ],
 )  # fmt: skip
 def test_what_is_said(captions: list[str], likely: list[tuple[str, float]], said: str) -> None:
-    assert describe(_sight(captions, likely), SimpleNamespace()) == said  # type: ignore[arg-type]
+    assert describe(_sight(captions, likely), BLANK) == said
 
 
 def test_without_many_names_of_its_own_the_embedder_only_chooses() -> None:
     sight = _sight(["a cat", "a dog on a sofa"], [("duck", 0.9)], own=False)
-    assert describe(sight, SimpleNamespace()) == "a dog on a sofa"  # type: ignore[arg-type]
+    assert describe(sight, BLANK) == "a dog on a sofa"
 
 
 def test_a_caption_is_taken_apart() -> None:

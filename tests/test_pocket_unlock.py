@@ -12,11 +12,12 @@ import torch
 from finetune.pocket.clip import make_tower
 from finetune.pocket.clip_text import TextSettings, assemble
 from finetune.pocket.clip_unlock import UnlockSettings, patch_labels, train_unlocked
-from finetune.pocket.drawings import COLOURS, Gallery
+from finetune.pocket.drawings import Gallery
 from finetune.pocket.teacher import Targets
 from finetune.pocket.text import dressed, train_tokenizer
 from finetune.pocket.world import Scene, Thing, chance_for, draw_scenes
 from tests.pocket_parts import TINY, gallery, one_thread, targets
+from tools.colours import COLOURS
 
 __all__ = ["gallery", "one_thread", "targets"]
 

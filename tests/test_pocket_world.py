@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from finetune.pocket.augment import backgrounds, cartoon, place, vary_style
-from finetune.pocket.drawings import COLOURS, Gallery, dominant_colour, load_gallery, plain_name
+from finetune.pocket.drawings import Gallery, dominant_colour, load_gallery, plain_name
 from finetune.pocket.talk import (
     NUMBERS,
     a,
@@ -30,6 +30,7 @@ from finetune.pocket.world import (
     sample_scenes,
 )
 from tests.pocket_parts import make_drawings
+from tools.colours import COLOURS
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from tools.artifacts import Answer
 from tools.desk import Desk
 from tools.errors import BadCall
 from tools.images import Photo
+from tools.looking import look_closer
 from tools.memory.labels import name_key
 from tools.outside import outside_note
 from tools.remember import MAX_TEXT, MOST_EXAMPLES, recollect, with_examples
@@ -60,6 +61,10 @@ def _answer(desk: Desk, photo: Photo, question: str) -> Answer:
         text, adapter = adapted
         outside = desk.sight.outside(photo)
         return Answer(photo.id, question, text, outside, told=known.question[:1], adapter=adapter)
+    looked = look_closer(desk.sight, photo, question, desk.recall)
+    if looked is not None:
+        outside = desk.sight.outside(photo)
+        return Answer(photo.id, question, looked, outside, told=known.question[:1])
     asked = _in_known_words(desk, question)
     model = desk.models.answerer
     shown = known.told if model.takes_examples else ()

@@ -1,9 +1,10 @@
-"""What a picture shows, in words that both the captioner and the embedder stand behind.
+"""What a picture shows, in words that the embedder stands behind.
 
-The captioner proposes sentences and the embedder picks the nearest (CLIPScore; Hessel et al., EMNLP
-2021). An embedder that comes with names of its own knows them better than a small captioner does:
-of one thing alone, what it is sure of is said, and no name otherwise. Knows nothing of what was
-taught.
+Of several things on a calm background each is looked at by itself, and named when the embedder is
+sure of it. Of other pictures the captioner proposes sentences and the embedder picks the nearest
+(CLIPScore; Hessel et al., EMNLP 2021); an embedder that comes with names of its own knows them
+better than a small captioner does: what it is sure of is said of one thing alone, and no name
+otherwise. Knows nothing of what was taught.
 """
 
 import re
@@ -12,35 +13,65 @@ from threading import Event
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.grounding import Things, has_world, look_at
 from tools.images import Photo
 from tools.sight import SURE, Sight
-from tools.wording import article
+from tools.wording import article, join, number, plural
 
-__all__ = ["NAMELESS", "describe", "things_in"]
+__all__ = ["NAMELESS", "NAMELESS_MANY", "describe", "things_in"]
 
 NAMELESS = "something I have no name for"
+NAMELESS_MANY = "{} things I have no name for"
 _CAPTIONS = 6  # beams; on drawings of an unseen style the right name is in 60 % of such sets
-_WORLD = 100  # names from which on they may cover what an embedder was made for
 _BETWEEN = re.compile(r", (?:and )?| and | to the (?:left|right) of | above | below ")
 _GROUND = re.compile(r" on an? \w+ background$")
 
 
 def describe(sight: Sight, photo: Photo, *, stop: Event | None = None) -> str:
     """One caption, without a full stop; "" when stopped."""
+    own_names = has_world(sight)
+    if own_names and _is_several(things := look_at(sight, photo), sight.vector(photo)):
+        return _listed(things)
     texts = sight.models.captioner.captions(photo, _CAPTIONS, stop=stop)
     if not texts:
         return ""
     vector = sight.vector(photo)
     scores = sight.embedder.embed_texts(texts) @ vector if len(texts) > 1 else np.zeros(1)
     text = texts[int(np.argmax(scores))]
-    if len(sight.embedder.vocabulary) < _WORLD:
-        return text
-    return _agreed(sight, vector, text)
+    return _agreed(sight, vector, text) if own_names else text
 
 
 def things_in(text: str) -> list[str]:
     """What a plain caption lists: "two red apples and a cat on a blue background" → both parts."""
     return [p.strip() for p in _BETWEEN.split(_GROUND.sub("", text)) if p.strip()]
+
+
+def _is_several(things: Things, whole: NDArray[np.float32]) -> bool:
+    """Whether the parts have better names than the whole: else they are parts of one thing."""
+    if len(things) < 2:
+        return False
+    parts = [things.sight.name(vector, 1)[0].probability for vector in things.vectors]
+    return max(parts) > things.sight.name(whole, 1)[0].probability
+
+
+def _listed(things: Things) -> str:
+    """ "Two keys, a truck and something I have no name for"."""
+    names, left, nameless = [], list(range(len(things))), 0
+    while left:
+        alike = things.like(left[0])
+        kind = [i for i in left if alike[i] or i == left[0]]
+        left = [i for i in left if i not in kind]
+        vector = things.vectors[kind].mean(axis=0)
+        best = things.sight.name(vector / np.linalg.norm(vector), 1)[0]
+        if best.probability < SURE:
+            nameless += len(kind)
+        elif len(kind) == 1:
+            names.append(article(best.name))
+        else:
+            names.append(f"{number(len(kind))} {plural(best.name)}")
+    if nameless:
+        names.append(NAMELESS if nameless == 1 else NAMELESS_MANY.format(number(nameless)))
+    return join(names)
 
 
 def _agreed(sight: Sight, vector: NDArray[np.float32], text: str) -> str:

@@ -154,6 +154,16 @@ class Sight:
         order = np.argsort(-share, kind="stable")[:count]
         return [Candidate(names[i], float(share[i])) for i in order]
 
+    def likelihood(self, vectors: NDArray[np.float32], name: str) -> NDArray[np.float64]:
+        """(n, d) → (n,) log(P(name | picture) · K): above 0 likelier than one of K names at random.
+
+        P is the softmax over the vocabulary's K names, to which ``name`` need not belong.
+        """
+        scale = self.embedder.logit_scale
+        known = scale * (vectors @ self._named()[1].T).astype(np.float64)
+        own = scale * (vectors @ self.words([name])[0]).astype(np.float64)
+        return np.asarray(own - np.logaddexp.reduce(known, axis=1) + np.log(known.shape[1]))
+
     def warm_up(self) -> None:
         """Compute now what the first question would otherwise wait for."""
         self._named()

@@ -6,7 +6,18 @@ Knows nothing of tools. Plain text only: whoever renders it escapes it.
 import re
 from collections.abc import Sequence
 
-__all__ = ["article", "capital", "count", "is_plural", "join", "number", "percent", "sentence"]
+__all__ = [
+    "article",
+    "capital",
+    "count",
+    "is_plural",
+    "join",
+    "number",
+    "percent",
+    "plural",
+    "sentence",
+    "singular",
+]
 
 _NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 # Words that end like a plural and are none: a bus, a glass, a lens.
@@ -14,6 +25,24 @@ _SINGULAR = re.compile(
     r".*(?:ss|us|is)|(?:.*\W)?(?:alias|atlas|bias|canvas|christmas|gas|pancreas|chaos|cosmos|"
     r"ethos|rhinoceros|thermos|lens|series|species|means|news)",
     re.I | re.S,
+)
+_TO_PLURAL = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"(s|x|z|ch|sh)$", r"\1es"),
+        (r"([^aeiou])y$", r"\1ies"),
+        (r"man$", "men"),
+        (r"(lea|wol|kni)fe?$", r"\1ves"),
+        (r"mouse$", "mice"),
+    )
+)
+_TO_SINGULAR = tuple(
+    (re.compile(pattern, re.I), replacement)
+    for pattern, replacement in (
+        (r"ies$", "y"),
+        (r"(ch|sh|ss|x|z)es$", r"\1"),
+        (r"([^s'us])s$", r"\1"),
+    )
 )
 # By sound: an apple, an hour, but a unicorn, a euro, a one-eyed cat.
 _VOWEL = re.compile(
@@ -52,6 +81,31 @@ def number(value: int) -> str:
 def is_plural(name: str) -> bool:
     """Whether a name is a plural (scissors, zorbs), by its spelling alone."""
     return len(name) > 3 and name[-1] == "s" and not _SINGULAR.fullmatch(name)
+
+
+def singular(name: str) -> str:
+    """English plural → singular of the last word, by its spelling alone."""
+    for pattern, replacement in _TO_SINGULAR:
+        changed, count = pattern.subn(replacement, name)
+        if count and len(changed) > 1:
+            return changed
+    return name
+
+
+def plural(name: str) -> str:
+    """English plural of a name that is a singular, by its spelling: "box" → "boxes".
+
+    What is already a plural stays; "cup with straw" → "cups with straw".
+    """
+    head = re.split(r" (?:with|of) ", name, maxsplit=1)[0]
+    rest = name[len(head) :]
+    if is_plural(head) or head.endswith(("fish", "sheep", "deer")):
+        return name
+    for pattern, replacement in _TO_PLURAL:
+        changed, count = pattern.subn(replacement, head)
+        if count:
+            return changed + rest
+    return f"{head}s{rest}"
 
 
 def article(name: str) -> str:

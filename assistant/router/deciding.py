@@ -11,11 +11,11 @@ from assistant.router.actions import Action, Context
 from assistant.router.answers import reply_to_question
 from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
 from assistant.router.language import LONGEST, Language, language, likely
-from assistant.router.names import mentioned, name_in, singular
+from assistant.router.names import mentioned, name_in
 from assistant.router.reading import Clause, clauses, halves
 from assistant.router.similar import alike
 from assistant.router.teaching import teach_action
-from tools.wording import article, is_plural, join
+from tools.wording import article, is_plural, join, singular
 
 __all__ = ["decide"]
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from assistant.router.language import Language, language
 from assistant.router.spelling import near
 from tools.memory.labels import name_key
+from tools.wording import singular
 
-__all__ = ["find_known", "is_name", "mentioned", "name_in", "names_in", "singular"]
+__all__ = ["find_known", "is_name", "mentioned", "name_in", "names_in"]
 
 _QUOTES = "\"'`“”‘’«»„*_"
 _CALLED = re.compile(r".*\b(?:called|named|known as)\s+(?P<name>.+)", re.I | re.S)
@@ -19,14 +20,6 @@ _QUOTED = re.compile(r".*?[\"“«„](?P<name>[^\"”»“]+)[\"”»“].*", r
 # "this is hilarious", "it is raining": what ends like this and has no article is no name
 _NO_NOUN = re.compile(
     r"[a-z]{2,}(?:able|ible|ful|less|ous|ing|ed|ive|ical|est|ish|ly|ier|iest)", re.S
-)
-_SINGULAR = tuple(
-    (re.compile(pattern, re.I), replacement)
-    for pattern, replacement in (
-        (r"ies$", "y"),
-        (r"(ch|sh|ss|x|z)es$", r"\1"),
-        (r"([^s'us])s$", r"\1"),
-    )
 )
 _MAX_WORDS = 6
 
@@ -123,15 +116,6 @@ def is_name(text: str, tongue: Language | None = None) -> bool:
     return not tongue.fits("not_names", text) and not (
         tongue.code != "en" and language("en").fits("not_names", text)
     )
-
-
-def singular(name: str) -> str:
-    """English plural → singular of the last word, by its spelling alone."""
-    for pattern, replacement in _SINGULAR:
-        changed, count = pattern.subn(replacement, name)
-        if count and len(changed) > 1:
-            return changed
-    return name
 
 
 def _without_article(text: str, tongue: Language) -> str:

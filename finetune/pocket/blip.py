@@ -36,7 +36,7 @@ from finetune.pocket.tower import (
     ALL_PATCHES,
     MEAN,
     STD,
-    compute_dtype,
+    computing,
     normalise,
     save_weights,
     tokens_kept,
@@ -134,7 +134,7 @@ def make_blip(
     model.generation_config.update(
         bos_token_id=2, eos_token_id=3, pad_token_id=1, max_new_tokens=24, do_sample=False
     )
-    return model.to(compute_dtype())
+    return computing(model)
 
 
 def caption_batch(

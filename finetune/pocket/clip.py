@@ -21,7 +21,7 @@ from finetune.pocket.augment import finish
 from finetune.pocket.drawings import Gallery
 from finetune.pocket.evaluate import HeldOut, character_pictures, episodes, photo_pictures
 from finetune.pocket.teacher import Targets
-from finetune.pocket.tower import ALL_PATCHES, compute_dtype, embed_kept, embed_pictures, normalise
+from finetune.pocket.tower import ALL_PATCHES, computing, embed_kept, embed_pictures, normalise
 from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 from finetune.pocket.world import chance_for, render_views
 
@@ -93,7 +93,7 @@ def make_tower(settings: VisionSettings) -> CLIPVisionModelWithProjection:
     tower = CLIPVisionModelWithProjection(config)
     tower.set_attn_implementation("eager")
     nn.init.normal_(tower.visual_projection.weight, std=settings.width**-0.5)
-    return tower.to(compute_dtype())
+    return computing(tower)
 
 
 @dataclass(frozen=True)

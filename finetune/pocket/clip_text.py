@@ -36,7 +36,7 @@ from finetune.pocket.text import (
     write_vocabulary,
 )
 from finetune.pocket.tower import (
-    compute_dtype,
+    computing,
     embed_pictures,
     image_processor,
     normalise,
@@ -100,7 +100,7 @@ def assemble(tower: CLIPVisionModelWithProjection, vocab: int, settings: TextSet
         vision_config=tower.config.to_dict(),
         projection_dim=tower.config.projection_dim,
     )
-    model = CLIPModel(config).to(compute_dtype())
+    model = computing(CLIPModel(config))
     model.set_attn_implementation("eager")
     model.vision_model.load_state_dict(tower.vision_model.state_dict())
     model.visual_projection.load_state_dict(tower.visual_projection.state_dict())

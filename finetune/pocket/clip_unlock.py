@@ -23,13 +23,14 @@ from transformers import CLIPModel, CLIPVisionModelWithProjection, PreTrainedTok
 
 from finetune.pocket.clip import Batches, VisionSettings, measure, vision_loss
 from finetune.pocket.clip_text import LENGTH, name_shares, text_embeddings
-from finetune.pocket.drawings import COLOURS, Gallery
+from finetune.pocket.drawings import Gallery
 from finetune.pocket.evaluate import HeldOut
 from finetune.pocket.teacher import Targets
 from finetune.pocket.text import dressed, meanings, nameable, names_of, prompts
 from finetune.pocket.tower import ALL_PATCHES, normalise, tokens_kept
 from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 from finetune.pocket.world import Scene, chance_for, draw_scenes, sample_scenes
+from tools.colours import COLOURS
 
 __all__ = ["PatchLabels", "UnlockSettings", "patch_labels", "train_unlocked"]
 

@@ -25,9 +25,9 @@ from finetune.pocket.sprites import (
     invented_characters,
     shapes,
 )
+from tools.colours import main_colour
 
 __all__ = [
-    "COLOURS",
     "MAIN_GROUPS",
     "SPRITE",
     "Concept",
@@ -40,38 +40,6 @@ __all__ = [
 
 MAIN_GROUPS = ("objects", "travel & places", "animals & nature", "food & drink", "activities")
 """The groups of the annotations whose concepts are named."""
-
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (214, 40, 40),
-    "orange": (245, 140, 30),
-    "yellow": (250, 210, 50),
-    "green": (60, 160, 60),
-    "teal": (0, 128, 128),
-    "blue": (45, 95, 215),
-    "purple": (135, 60, 180),
-    "pink": (245, 140, 180),
-    "brown": (125, 75, 40),
-    "black": (25, 25, 25),
-    "gray": (128, 128, 128),
-    "white": (250, 250, 250),
-}
-"""Colour names of the world with a typical sRGB value, 0..255."""
-
-# Further sRGB anchors: a drawing's colour is named after its nearest anchor.
-_ANCHORS: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "red": ((214, 40, 40), (180, 20, 30), (240, 70, 60), (221, 46, 68)),
-    "orange": ((245, 140, 30), (255, 165, 60), (230, 110, 20), (244, 144, 12)),
-    "yellow": ((250, 210, 50), (255, 235, 90), (255, 204, 77), (240, 190, 30)),
-    "green": ((60, 160, 60), (30, 110, 50), (130, 190, 70), (92, 145, 59), (120, 200, 110)),
-    "teal": ((0, 128, 128), (20, 150, 140)),
-    "blue": ((45, 95, 215), (30, 60, 140), (90, 170, 240), (59, 136, 195), (130, 200, 250)),
-    "purple": ((135, 60, 180), (90, 40, 130), (170, 110, 210), (146, 102, 204)),
-    "pink": ((245, 140, 180), (250, 180, 205), (230, 80, 150), (244, 171, 186)),
-    "brown": ((125, 75, 40), (90, 50, 30), (160, 105, 65), (193, 105, 79), (102, 69, 50)),
-    "black": ((15, 15, 15), (40, 40, 42), (41, 47, 51)),
-    "gray": ((128, 128, 128), (90, 95, 100), (165, 170, 175), (102, 117, 127), (190, 195, 200)),
-    "white": ((250, 250, 250), (230, 235, 238)),
-}
 
 
 @dataclass
@@ -116,17 +84,9 @@ def plain_name(name: str) -> str:
 
 def dominant_colour(sprite: npt.NDArray[np.uint8], share: float = 0.6) -> str:
     """Name of the colour that at least `share` of the opaque pixels of (4, H, W) have, or ""."""
-    pixels = sprite[:3, sprite[3] > 160].T.astype(np.float32)
-    if len(pixels) < 40:
-        return ""
-    names = [n for n, values in _ANCHORS.items() for _ in values]
-    anchors = np.array([v for values in _ANCHORS.values() for v in values], np.float32)
-    nearest = ((pixels[:, None] - anchors[None]) ** 2).sum(-1).argmin(1)
-    counts: dict[str, int] = {}
-    for index, count in zip(*np.unique(nearest, return_counts=True), strict=True):
-        counts[names[index]] = counts.get(names[index], 0) + int(count)
-    best = max(counts, key=lambda n: counts[n])
-    return best if counts[best] >= share * len(pixels) else ""
+    pixels = sprite[:3, sprite[3] > 160].T
+    name, held = main_colour(pixels)
+    return name if len(pixels) >= 40 and held >= share else ""
 
 
 def load_gallery(

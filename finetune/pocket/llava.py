@@ -39,7 +39,7 @@ from finetune.pocket.pool import Pool, Pools, contrast
 from finetune.pocket.prompt import PATCHES, pack
 from finetune.pocket.talk import Asked, questions
 from finetune.pocket.text import CHAT_TEMPLATE, dressed
-from finetune.pocket.tower import ALL_PATCHES, compute_dtype, image_processor, save_weights
+from finetune.pocket.tower import ALL_PATCHES, computing, image_processor, save_weights
 from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage
 
 __all__ = ["LlavaSettings", "answered", "make_llava", "save_llava", "train_llava"]
@@ -108,7 +108,7 @@ def make_llava(
         image_seq_length=PATCHES,
         tie_word_embeddings=True,
     )
-    model = LlavaForConditionalGeneration(config).to(compute_dtype())
+    model = computing(LlavaForConditionalGeneration(config))
     model.set_attn_implementation("eager")
     _tower_of(model).load_state_dict(tower.vision_model.state_dict(), strict=False)
     model.generation_config.update(

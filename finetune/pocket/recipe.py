@@ -29,7 +29,7 @@ from finetune.pocket.evaluate import HeldOut, load_held_out
 from finetune.pocket.talk import Asked, questions
 from finetune.pocket.teacher import Targets, precompute
 from finetune.pocket.text import dressed, train_tokenizer
-from finetune.pocket.tower import compute_dtype, save_weights
+from finetune.pocket.tower import computing, save_weights
 from finetune.pocket.training import Clock
 from finetune.pocket.world import Scene, chance_for, render_scenes, sample_scenes
 
@@ -203,7 +203,7 @@ class Recipe:
             raise SettingsError(f"{folder} is missing: train clip first, with the same --run.")
         tower = CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True)
         tower.set_attn_implementation("eager")
-        return tower.to(compute_dtype())
+        return computing(tower)
 
     def train(self, name: str, *, minutes: float | None = None, resume: bool = True) -> bool:
         """Train one model as far as `minutes` allow; True once it is finished and saved."""

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.pocket.drawings import COLOURS, Gallery
+from finetune.pocket.drawings import Gallery
 from finetune.pocket.world import Scene, Thing
+from tools import wording
+from tools.colours import COLOURS
 
 __all__ = ["NUMBERS", "Asked", "a", "caption", "general_word", "plural", "questions", "where"]
 
@@ -49,24 +51,8 @@ def _is_plural(name: str) -> bool:
 
 def plural(name: str) -> str:
     """English plural of a name: "box" -> "boxes", "scissors" -> "scissors"."""
-    head, joint, rest = name.partition(" with ")
-    if " of " in head:
-        first, of, second = head.partition(" of ")
-        return f"{plural(first)}{of}{second}"
-    if not (_is_plural(head) or head in _MASS or head.endswith(("fish", "sheep", "deer"))):
-        if re.search(r"(s|x|z|ch|sh)$", head):
-            head += "es"
-        elif re.search(r"[^aeiou]y$", head):
-            head = head[:-1] + "ies"
-        elif head.endswith("man"):
-            head = head[:-3] + "men"
-        elif head.endswith(("leaf", "wolf", "knife")):
-            head = re.sub(r"fe?$", "ves", head)
-        elif head.endswith("mouse"):
-            head = head[:-5] + "mice"
-        else:
-            head += "s"
-    return f"{head}{joint}{rest}"
+    head = re.split(r" (?:with|of) ", name, maxsplit=1)[0]
+    return name if _is_plural(head) or head in _MASS else wording.plural(name)
 
 
 def a(name: str) -> str:

@@ -23,9 +23,10 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from finetune.pocket.drawings import COLOURS, MAIN_GROUPS, Gallery
+from finetune.pocket.drawings import MAIN_GROUPS, Gallery
 from finetune.pocket.talk import a, caption, plural, questions
 from finetune.pocket.world import sample_scenes
+from tools.colours import COLOURS
 
 __all__ = [
     "BOS",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ __all__ = [
     "MEAN",
     "STD",
     "compute_dtype",
+    "computing",
     "embed_kept",
     "embed_pictures",
     "image_processor",
@@ -29,6 +31,7 @@ __all__ = [
     "tokens_kept",
 ]
 
+M = TypeVar("M", bound=nn.Module)
 MEAN, STD = 0.5, 0.25
 """Pixels in 0..1 become (value - MEAN) / STD; the same numbers are in every processor config."""
 
@@ -43,6 +46,12 @@ def compute_dtype() -> torch.dtype:
     A CPU without AMX or AVX512-BF16 multiplies in bfloat16 at a sixtieth of its speed in float32.
     """
     return torch.bfloat16 if choose_hardware().dtype == "bfloat16" else torch.float32
+
+
+def computing(model: M) -> M:
+    """The model itself, in :func:`compute_dtype`."""
+    nn.Module.to(model, compute_dtype())
+    return model
 
 
 def normalise(pictures: Tensor) -> Tensor:

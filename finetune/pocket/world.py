@@ -24,7 +24,8 @@ from finetune.pocket.augment import (
     uniform,
     vary_style,
 )
-from finetune.pocket.drawings import COLOURS, Gallery
+from finetune.pocket.drawings import Gallery
+from tools.colours import COLOURS
 
 __all__ = [
     "Scene",

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from finetune.pocket.drawings import COLOURS, MAIN_GROUPS, Gallery, load_gallery
+from finetune.pocket.drawings import MAIN_GROUPS, Gallery, load_gallery
 from finetune.pocket.easy_vqa import EasyVqa
 from finetune.pocket.evaluate import (
     character_pictures,
@@ -40,12 +40,15 @@ from finetune.pocket.evaluate import (
     photo_pictures,
 )
 from finetune.pocket.recipe import WorldSettings, held_out_questions, held_out_scenes
+from finetune.pocket.talk import Asked
 from finetune.pocket.teacher import HELD_OUT_PHOTOS
 from finetune.pocket.tower import normalise
 from finetune.pocket.world import Scene, chance_for, render_scenes
+from tools.colours import COLOURS
 from tools.config import load_config
-from tools.describing import NAMELESS, describe
-from tools.images import open_photo
+from tools.describing import NAMELESS, NAMELESS_MANY, describe
+from tools.images import Photo, open_photo
+from tools.looking import look_closer
 from tools.models import open_models
 from tools.sight import Sight
 
@@ -179,7 +182,7 @@ def said_things(text: str) -> list[str]:
         part = _NUMBER.sub("", part.strip())
         first, _, rest = part.partition(" ")
         names.append(rest if first in COLOURS and rest else part)
-    return [n for n in names if n and n != NAMELESS]
+    return [n for n in names if n and n not in (NAMELESS, NAMELESS_MANY.format("").strip())]
 
 
 def _means(said: str, gallery: Gallery, concept: int) -> bool:
@@ -216,27 +219,41 @@ def sight_of(models: Path) -> Sight:
 
 def product_captions(sight: Sight, pictures: Tensor) -> list[str]:
     """Captions as the product chooses them: the embedder judges what is proposed."""
+    return [describe(sight, photo) for photo in photos_of(pictures)]
+
+
+def photos_of(pictures: Tensor) -> list[Photo]:
+    """Pictures (N, 3, 64, 64) in 0..1 as people send them."""
     rows = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return [describe(sight, open_photo(Image.fromarray(row))) for row in rows]
+    return [open_photo(Image.fromarray(row)) for row in rows]
 
 
-def easy_rows(data: Path, model: Any, tokenizer: Any) -> None:
-    """Exact answers about the pictures of easy_vqa held out."""
+def answer_rows(
+    sight: Sight, name: str, model: Any, tokenizer: Any, pictures: Tensor, asked: list[list[Asked]]
+) -> None:
+    """Exact answers by kind of question: of the answerer alone, and of the product.
+
+    The product looks at the things of a picture one by one where it can, and else asks the answerer
+    the same question.
+    """
     from finetune.pocket.answering import exact
 
-    results = exact(model, tokenizer, *EasyVqa(data / "easy_vqa").held_out())
-    row("easy_vqa, pictures held out, exact", sum(r for _, r in results), len(results))
-
-
-def answer_rows(data: Path, style: str, model: Any, tokenizer: Any) -> None:
-    """Exact answers about composed scenes, by kind of question."""
-    from finetune.pocket.answering import exact
-
-    world = WorldSettings(held_out_style=style)
-    results = exact(model, tokenizer, *held_out_questions(data, world, 800))
-    for kind in sorted({a.kind for a, _ in results}):
-        mine = [right for asked, right in results if asked.kind == kind]
-        row(f"composed scenes in {style}: {kind}", sum(mine), len(mine))
+    alone = exact(model, tokenizer, pictures, asked)
+    photos = photos_of(pictures)
+    looked = [
+        look_closer(sight, photo, a.question)
+        for photo, questions in zip(photos, asked, strict=True)
+        for a in questions
+    ]
+    rows = [
+        (question.kind, right, right if text is None else text == question.answer)
+        for (question, right), text in zip(alone, looked, strict=True)
+    ]
+    for kind in sorted({kind for kind, *_ in rows}):
+        mine = [r for r in rows if r[0] == kind]
+        title = name if len(mine) == len(rows) else f"{name}: {kind}"
+        row(f"{title}, the answerer alone", sum(r[1] for r in mine), len(mine))
+        row(f"{title}, of the product", sum(r[2] for r in mine), len(mine))
 
 
 def milliseconds(work: Callable[[], object], times: int = 20) -> float:
@@ -319,9 +336,11 @@ def main() -> None:
                     ("caption of the product", partial(product_captions, sight)),
                 ):
                     caption_rows(say, *scenes, f"{who}, {what}, {style}")
-        easy_rows(data, llava, llava_processor.tokenizer)
+        answerer = (llava, llava_processor.tokenizer)
+        answer_rows(sight, "easy_vqa", *answerer, *EasyVqa(data / "easy_vqa").held_out())
         for style in styles:
-            answer_rows(data, style, llava, llava_processor.tokenizer)
+            scenes = held_out_questions(data, WorldSettings(held_out_style=style), 800)
+            answer_rows(sight, f"scenes in {style}", *answerer, *scenes)
         if args.sheet:
             draw_sheet(args.sheet, data, styles, blip, blip_processor.tokenizer)
     latency_rows(clip, clip_processor, blip, blip_processor, llava, llava_processor)
