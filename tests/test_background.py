@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tools.background import Background
+from tools.edge import Edge
 from tools.measuring import FALSE_ACCEPTS, Pictures, measure, named
 from tools.recognizer import Recognizer, Sample
 
@@ -73,3 +74,35 @@ def test_names_that_say_nothing_are_not_used_and_those_that_do_are() -> None:
         told = named(background, {"drawings": pictures}, {"drawings": unit})
         assert (told.domains[0].gain > 0) is used
     assert named(background, {"drawings": pictures}, {}).prior is None
+
+
+def test_varied_copies_are_no_further_evidence_of_the_covariance(
+    measured: tuple[Background, dict[str, dict[str, float]]],
+) -> None:
+    background, _ = measured
+    assert background.domains[0].degrees == CONCEPTS * STYLES * 2 - CONCEPTS
+    clean = world(4)
+    twice = Pictures(*(np.concatenate([x, x]) for x in vars(clean).values()))
+    told, _ = measure({"drawings": twice}, clean={"drawings": clean}, episodes=9)
+    assert told.domains[0].degrees == background.domains[0].degrees
+
+
+def test_the_edge_of_a_world_is_told_where_no_plane_can() -> None:
+    """What lies outside surrounds one kind, and has the mean of both."""
+    rng = np.random.default_rng(5)
+
+    def made(count: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        letters = rng.standard_normal((count, D)) * 0.3 + 2.0
+        drawings = rng.standard_normal((count, D)) * 0.3 - 2.0
+        return [letters], [drawings[::2], drawings[1::2] * 0.9], rng.standard_normal((count, D)) * 3
+
+    letters, drawings, photos = made(300)
+    edge = Edge.between([letters, drawings], [photos])
+    letters, drawings, photos = made(400)
+    strict, loose = (edge.limited([*letters, *drawings], share) for share in (0.01, 0.2))
+    assert strict.limit > loose.limit
+    letters, drawings, photos = made(400)
+    for limited, share in ((strict, 0.05), (loose, 0.3)):
+        assert limited.crossed(photos).mean() > 0.99
+        assert max(limited.crossed(p).mean() for p in (*letters, *drawings)) < share
+    assert loose.crossed(np.concatenate([*letters, *drawings])).mean() > 0.05

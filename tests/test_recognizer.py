@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
 from tools.background import Background, Prior, covariances, isotropic, unlabelled
+from tools.edge import Edge
 from tools.likelihood import Design, Head, Taught
 from tools.measuring import Pictures, measure, named, regression
 from tools.recognizer import Recognizer, Sample
@@ -436,7 +437,7 @@ def test_the_head_is_the_model_it_says_it_is(measured: Background) -> None:
     things = world.things(2)
     x = np.concatenate([world.view(t, 3) for t in things])
     owner = np.repeat([0, 1], 3)
-    design = Design(adapt=np.inf, kernel=0.0, alike=0.0)
+    design = Design(adapt=False, kernel=0.0, alike=0.0)
     domain = measured.domains[0]
     head = Head(domain, Taught(x, owner, None), np.ones(6, bool), None, design)
     query = world.view(things[0])
@@ -453,19 +454,21 @@ def test_the_head_is_the_model_it_says_it_is(measured: Background) -> None:
             assert scores[0, k] == pytest.approx(ratio, abs=1e-3)
 
 
-def test_what_is_taught_moves_the_within_class_covariance(measured: Background) -> None:
+@pytest.mark.parametrize(("degrees", "nu"), [(900.0, 450.0), (6.0, D), (0.0, D)])
+def test_what_is_taught_moves_the_within_class_covariance(
+    measured: Background, degrees: float, nu: float
+) -> None:
     world = World(23)
     x = np.concatenate([world.view(t, 5) for t in world.things(4)])
     owner = np.repeat(np.arange(4), 5)
-    domain = measured.domains[0]
+    domain = replace(measured.domains[0], degrees=degrees)
     everything = np.ones(20, bool)
-    fixed = Design(adapt=np.inf)
-    moving = Design(adapt=1.0)
     taught_ = Taught(x, owner, None)
+    fixed, moving = Design(adapt=False), Design(adapt=True)
     before, after = (Head(domain, taught_, everything, None, d) for d in (fixed, moving))
     centred = domain.centred(x)
     residual = centred - centred.reshape(4, 5, D).mean(axis=1)[owner]
-    wanted = (D * domain.within + residual.T @ residual) / (D + 16)
+    wanted = (nu * domain.within + residual.T @ residual) / (nu + 16)
     basis = np.linalg.inv(after._basis)
     np.testing.assert_allclose(basis.T @ basis, wanted, atol=1e-8)
     assert not np.allclose(before.psi, after.psi)
@@ -473,7 +476,10 @@ def test_what_is_taught_moves_the_within_class_covariance(measured: Background) 
 
 def test_background_survives_the_disk(measured: Background, tmp_path: Path) -> None:
     prior = Prior(np.ones(D))
-    full = Background(measured.domains, measured.gate, prior, measured.outside)
+    rng = np.random.default_rng(0)
+    edge = Edge.between([[rng.standard_normal((80, D))]], [rng.standard_normal((80, D)) * 3])
+    edge = edge.limited([rng.standard_normal((80, D))], 0.05)
+    full = Background(measured.domains, measured.gate, prior, edge)
     full.save(tmp_path / "b.npz")
     loaded = Background.load(tmp_path / "b.npz")
     first, second = loaded.domains[0], measured.domains[0]
@@ -482,7 +488,13 @@ def test_background_survives_the_disk(measured: Background, tmp_path: Path) -> N
     assert first.scale == pytest.approx(second.scale)
     assert first.threshold == pytest.approx(second.threshold)
     assert loaded.prior is not None and (loaded.prior.mean == 1).all()
-    assert loaded.outside_probability(np.ones(D)) is None
+    assert first.degrees == second.degrees == 900
+    assert loaded.edge is not None
+    asked = rng.standard_normal((20, D)) * np.linspace(0.5, 3, 20)[:, None]
+    np.testing.assert_allclose(loaded.edge.ratio(asked), edge.ratio(asked), rtol=1e-3, atol=1e-2)
+    assert loaded.edge.limit == pytest.approx(edge.limit, rel=1e-5)
+    measured.save(tmp_path / "b.npz")
+    assert Background.load(tmp_path / "b.npz").edge is None
 
 
 def test_background_refuses_what_does_not_fit() -> None:
@@ -495,6 +507,13 @@ def test_background_refuses_what_does_not_fit() -> None:
         replace(good, gate=np.zeros((2, 5)))
     with pytest.raises(ValueError, match="domain"):
         replace(good, domains=())
+    edge = Edge(np.zeros((2, 3)), np.zeros((2, 3, 3)), np.zeros(2), 0.0)
+    with pytest.raises(ValueError, match="edge"):
+        replace(good, edge=edge)
+    with pytest.raises(ValueError, match="fit dimension"):
+        replace(edge, root=np.zeros((3, 3, 3)))
+    with pytest.raises(ValueError, match="NaN"):
+        replace(edge, limit=float("nan"))
 
 
 def test_covariances_need_two_pictures_of_something() -> None:

@@ -214,7 +214,11 @@ def test_a_folder_of_ones_own_replaces_the_statistics(
     with open_assistant(home=home, models=pocket) as imprint:
         (domain,) = imprint.sight.background.domains
         assert domain.name == "your pictures"
-        assert np.allclose(imprint.sight.background.outside, shipped.outside)
+        edge = imprint.sight.background.edge
+        assert edge is not None and shipped.edge is not None
+        assert np.allclose(edge.root, shipped.edge.root, rtol=1e-4) and (
+            edge.limit == pytest.approx(shipped.edge.limit, rel=1e-5)
+        )
     told = json.loads(run("background", str(folder), "--json").stdout)
     assert told["results"]["your pictures"]["auroc"] > 0.8 and told["things"] == 9
     assert "is forgotten" in run("background", "--reset").stdout

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from tools.edge import Edge
+
 __all__ = ["Background", "Domain", "Prior", "covariances", "isotropic", "unlabelled"]
 
 Array = NDArray[np.float64]
@@ -27,9 +29,9 @@ class Domain:
     """Statistics of one kind of picture, for vectors of dimension d.
 
     ``mean`` (d,): m, of unit vectors. ``centre`` (d,): c, of norm(x − m). ``within`` (d, d): W, of
-    pictures of one thing. ``between`` (d, d): B, of things. ``scale``, ``bias``, ``crowding``
-    and ``depth``: P(known) = σ(scale·s + bias + crowding·log K + depth·(1 − 1/n)) for the largest
-    log-likelihood ratio s of K labels, of a label with n exemplars
+    pictures of one thing, estimated with ``degrees`` of freedom. ``between`` (d, d): B, of things.
+    ``scale``, ``bias``, ``crowding`` and ``depth``: P(known) = σ(scale·s + bias + crowding·log K +
+    depth·(1 − 1/n)) for the largest log-likelihood ratio s of K labels, of a label with n exemplars
     (:class:`tools.recognizer.Recognizer`). ``threshold``: the probability below which a picture
     counts as unknown. ``contrast``: between labels, P(k) is the softmax of contrast·s_k. ``gain``
     and ``residual`` (d, d): how far names say what things look like (:class:`Prior`); a gain of 0
@@ -40,6 +42,7 @@ class Domain:
     mean: Array
     centre: Array
     within: Array
+    degrees: float
     between: Array
     scale: float
     bias: float
@@ -94,15 +97,14 @@ class Background:
     """The domains of an embedder, and how to tell them apart.
 
     ``gate`` (D, d + 1): weights and biases of a softmax regression over the D domains; (0, d + 1)
-    where there is one. ``prior``: what names say, None without a text tower. ``outside`` (d + 1,):
-    a logistic regression that tells pictures outside the embedder's world; empty when it has no
-    such limit.
+    where there is one. ``prior``: what names say, None without a text tower. ``edge``: where the
+    embedder's world ends, None when nothing is known of that.
     """
 
     domains: tuple[Domain, ...]
     gate: Array
-    prior: Prior | None
-    outside: Array
+    prior: Prior | None = None
+    edge: Edge | None = None
 
     def __post_init__(self) -> None:
         if not self.domains:
@@ -113,9 +115,9 @@ class Background:
         prior = self.prior is None or self.prior.mean.shape == (d,)
         if not fits or self.gate.shape not in gates or not prior:
             raise ValueError(f"background statistics do not fit dimension {d}")
-        if self.outside.shape not in ((0,), (d + 1,)):
-            raise ValueError(f"background statistics do not fit dimension {d}: outside")
-        arrays = [self.gate, self.outside]
+        if self.edge is not None and self.edge.mean.shape[1] != d:
+            raise ValueError(f"background statistics do not fit dimension {d}: edge")
+        arrays = [self.gate]
         arrays += [] if self.prior is None else [self.prior.mean]
         if not all(np.isfinite(a).all() for a in arrays):
             raise ValueError("background statistics hold NaN or infinity")
@@ -148,13 +150,6 @@ class Background:
             return np.zeros((len(vectors), 1))
         return np.asarray(np.asarray(vectors, np.float64) @ self.gate[:, :-1].T + self.gate[:, -1])
 
-    def outside_probability(self, vector: NDArray[np.floating]) -> float | None:
-        """P(a picture of this vector (d,) is outside the embedder's world), or None: no limits."""
-        if not self.outside.size:
-            return None
-        x = np.asarray(vector, dtype=np.float64)
-        return float(expit(x @ self.outside[:-1] + self.outside[-1]))
-
     def units(self, vectors: Iterable[NDArray[np.floating]]) -> Array:
         """(n, d) of vectors made unit; raises ``ValueError`` for another shape, zero or NaN."""
         rows = [np.asarray(v, np.float64) for v in vectors]
@@ -173,9 +168,11 @@ class Background:
             f.name: np.stack([np.asarray(getattr(x, f.name)) for x in self.domains])
             for f in fields(Domain)
         }
-        arrays |= {"gate": self.gate, "outside": self.outside}
+        arrays["gate"] = self.gate
         if self.prior is not None:
             arrays["prior"] = self.prior.mean
+        if self.edge is not None:
+            arrays |= {f"edge_{f.name}": getattr(self.edge, f.name) for f in fields(Edge)}
         small = {k: v if k == "name" else np.asarray(v, np.float32) for k, v in arrays.items()}
         with path.open("wb") as file:
             np.savez_compressed(file, **small)  # type: ignore[arg-type]
@@ -191,7 +188,11 @@ class Background:
             for i, name in enumerate(read["name"])
         )
         prior = Prior(read["prior"]) if "prior" in read else None
-        return cls(domains, read["gate"], prior, read["outside"])
+        edge = None
+        if "edge_mean" in read:
+            mean, root, constant = (read[f"edge_{x}"] for x in ("mean", "root", "constant"))
+            edge = Edge(mean, root, constant, float(read["edge_limit"]))
+        return cls(domains, read["gate"], prior, edge)
 
 
 def _row(stacked: Array, index: int) -> Any:
@@ -219,6 +220,7 @@ def isotropic(dimension: int, mean: Array | None = None) -> Background:
         mean=np.zeros(d) if mean is None else np.asarray(mean, float),
         centre=np.zeros(d),
         within=np.eye(d) * w,
+        degrees=0.0,
         between=np.eye(d) * b,
         scale=scale,
         bias=-scale * (at_zero + slope * (0.72 if mean is None else 0.5)),
@@ -229,7 +231,7 @@ def isotropic(dimension: int, mean: Array | None = None) -> Background:
         gain=0.0,
         residual=np.zeros((d, d)),
     )
-    return Background((domain,), np.zeros((0, d + 1)), None, np.zeros(0))
+    return Background((domain,), np.zeros((0, d + 1)))
 
 
 def unlabelled(features: NDArray[np.floating]) -> Background:

@@ -40,20 +40,17 @@ def sums_by(rows: NDArray[np.floating], owner: NDArray[np.intp]) -> Array:
 
 def adapted(
     domain: Domain, centred: Array, owner: NDArray[np.intp], here: NDArray[np.bool_], nu: float
-) -> tuple[Array, Array, Array]:
-    """(W, γ (N,), r (N, d)): W after the exemplars; γ·r·rᵀ is what W owes to each of them."""
-    count = np.bincount(owner[here], minlength=owner[-1] + 1)
-    labels = int((count > 0).sum())
-    degrees = int(here.sum()) - labels
-    residual = np.zeros_like(centred)
+) -> tuple[Array, Array]:
+    """(W, γ (N,)): W after the exemplars; γ·r·rᵀ is what it owes to one whose residual is r."""
     gamma = np.zeros(len(centred))
+    mine = centred[here]
+    _, whose, count = np.unique(owner[here], return_inverse=True, return_counts=True)
+    degrees = len(mine) - len(count)
     if degrees <= 0 or np.isinf(nu):
-        return domain.within, gamma, residual
-    sums = np.zeros((len(count), centred.shape[1]))
-    np.add.at(sums, owner[here], centred[here])
-    residual[here] = centred[here] - (sums / np.maximum(count, 1)[:, None])[owner[here]]
-    n = count[owner].astype(float)
+        return domain.within, gamma
+    sums = sums_by(mine, whose)
+    scatter = mine.T @ mine - (sums / count[:, None]).T @ sums
+    n = np.bincount(owner[here], minlength=owner[-1] + 1)[owner].astype(float)
     several = here & (n > 1)
     gamma[several] = n[several] / (n[several] - 1.0) / (nu + degrees - 1.0)
-    within = (nu * domain.within + residual.T @ residual) / (nu + degrees)
-    return within, gamma, residual
+    return (nu * domain.within + scatter) / (nu + degrees), gamma

@@ -14,12 +14,12 @@ picture and a label of n exemplars with sum s:
   label's exemplars taken one at a time, which is a kernel density.
 - a label's score is (1 − a) of the first and a of the second, a = (1 − 1/n)·kernel.
 
-W starts as the background's and follows what is taught (inverse-Wishart, ν = d): W = (νW₀ +
-S_W)/(ν + N − K). A name moves a label's prior mean to p and its variance to τ: λ = 1/τ + m and
-μ = (p/τ + m·s/n)/λ. How far names can be trusted is estimated from the exemplars themselves
-(empirical Bayes), by the slope of s/n on p, pooled over the labels: p shrinks with it and τ goes
-from what names leave open in the background to ψ. A name that means nothing ("zorb", "Rex") then
-says nothing.
+W starts as the background's and follows what is taught (inverse-Wishart): W = (νW₀ + S_W)/(ν + N −
+K), where ν is half the degrees of freedom that W₀ was estimated with, and d at least. A name moves
+a label's prior mean to p and its variance to τ: λ = 1/τ + m and μ = (p/τ + m·s/n)/λ. How far names
+can be trusted is estimated from the exemplars themselves (empirical Bayes), by the slope of s/n on
+p, pooled over the labels: p shrinks with it and τ goes from what names leave open in the background
+to ψ. A name that means nothing ("zorb", "Rex") then says nothing.
 """
 
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ from tools.gaussians import Gaussians, adapted, sums_by
 __all__ = ["Design", "Head", "Scores", "Taught"]
 
 _LABELS = 4.0  # what the background says of names counts as much as so many labels
+_SHIFT = 0.5  # of W's degrees of freedom: what people teach is not quite what was measured
 _WIDER = 2.0  # variance of means of what people teach, in units of the background's
 _SHARP = 0.1  # names are worth more than the variance they leave, which counts d directions as one
 _ALL = 4_096  # exemplars up to which every label's density is computed
@@ -45,8 +46,8 @@ _FINALISTS = 8  # labels whose densities are computed beyond that
 class Design:
     """The parts of the model that can be switched off, to measure what each is worth."""
 
-    adapt: float = 1.0
-    """ν in units of d: how many pictures the background's W counts for; ``inf`` keeps it."""
+    adapt: bool = True
+    """Whether W follows what is taught."""
     kernel: float = 0.5
     """Weight of the kernel density for a label with many exemplars, in [0, 1]."""
     alike: float = 0.4
@@ -76,6 +77,14 @@ class Scores(NamedTuple):
     between: Array
 
 
+class _Left(NamedTuple):
+    """Exemplars left out: their rows (m,), residuals (m, d) and γ (m,) (:func:`adapted`)."""
+
+    rows: NDArray[np.intp]
+    residual: Array
+    gamma: Array
+
+
 class Head:
     """The labels' likelihoods in one domain, fitted at construction: O(N·d² + d³)."""
 
@@ -93,11 +102,12 @@ class Head:
         self._owner = owner
         self._n = np.bincount(owner).astype(float)[:, None]
         centred = domain.centred(taught.vectors)
-        within, gamma, residual = adapted(domain, centred, owner, here, design.adapt * d)
+        nu = max(float(d), _SHIFT * domain.degrees) if design.adapt else np.inf
+        within, self._gamma = adapted(domain, centred, owner, here, nu)
         psi, basis = eigh(domain.between, within)
         self.psi, self._basis = np.maximum(psi, 1e-9), np.asarray(basis)
         self._u = np.asarray(centred @ self._basis, np.float32)
-        self._residual, self._gamma = residual @ self._basis, gamma
+        self._here = here
         self._sums = sums_by(self._u, owner)
         self._starts = np.searchsorted(owner, np.arange(len(self._n) + 1))
         self._kernel, self._alike = design.kernel, (0.0, design.alike)
@@ -150,7 +160,8 @@ class Head:
         update; what is left in the basis and in the trust in names is of order 1/(ν + N). Rows
         must be of labels with two exemplars or more.
         """
-        u, r, gamma = np.asarray(self._u[rows], float), self._residual[rows], self._gamma[rows]
+        left = self._left(rows)
+        u, r, gamma = np.asarray(self._u[rows], float), left.residual, left.gamma
         own = self._owner[rows]
         sums, n = self._sums[own] - u, self._n[own] - 1.0
         never = self._never.loosened(u, r, gamma)
@@ -159,10 +170,17 @@ class Head:
             logs = head.loosened(u, r, gamma)
             for i, k in enumerate(own):
                 row, mine = slice(i, i + 1), (mean[k], tau[k])
-                left = self._predictive(sums[row], n[row], mine, alike)
-                logs[i, k] = left.loosened(u[row], r[row], gamma[row])[0, 0]
+                alone = self._predictive(sums[row], n[row], mine, alike)
+                logs[i, k] = alone.loosened(u[row], r[row], gamma[row])[0, 0]
             results.append(logs - never)
-        return self._with_kernel(u, Scores(*results), never[:, 0], rows)
+        return self._with_kernel(u, Scores(*results), never[:, 0], left)
+
+    def _left(self, rows: NDArray[np.intp]) -> "_Left":
+        here = self._here.astype(float)
+        count = np.bincount(self._owner, here)[:, None]
+        means = sums_by(self._u * here[:, None], self._owner) / np.maximum(count, 1.0)
+        residual = self._u[rows] - means[self._owner[rows]]
+        return _Left(rows, residual * here[rows, None], self._gamma[rows])
 
     def _predictive(
         self, sums: Array, n: Array, prior: tuple[Array, Array], alike: float
@@ -194,7 +212,7 @@ class Head:
         u: Array,
         scores: Scores,
         never: Array,
-        left: NDArray[np.intp] | None = None,
+        left: "_Left | None" = None,
     ) -> Scores:
         """Add the kernel density; of many exemplars, only for labels still in the running."""
         if not self._kernel or len(self._u) == len(self._n):
@@ -206,7 +224,7 @@ class Head:
             row = slice(i, i + 1)
             one = Scores(*(x[row] for x in scores))
             near = _finalists(one)
-            gone = None if left is None else left[row]
+            gone = left and _Left(left.rows[row], left.residual[row], left.gamma[row])
             mixed = self._mixed(u[row], one, never[row], near, gone)
             for after, before in zip(mixed, one, strict=True):
                 # The others are lowered as much as any of these, so that none overtakes them.
@@ -221,7 +239,7 @@ class Head:
         scores: Scores,
         never: Array,
         labels: NDArray[np.intp],
-        left: NDArray[np.intp] | None,
+        left: "_Left | None",
     ) -> Scores:
         """The scores with the densities of ``labels`` (sorted) mixed in; ``left``: see without."""
         count = self._starts[labels + 1] - self._starts[labels]
@@ -234,14 +252,14 @@ class Head:
         ratio += ((u**2 @ (1.0 / spread)) * -0.5 - never)[:, None]
         many = np.broadcast_to(count.astype(float), (len(u), len(labels))).copy()
         if left is not None:
-            r, gamma = self._residual[left], self._gamma[left, None]
+            r, gamma = left.residual, left.gamma[:, None]
             along = (r * u / spread).sum(axis=1, keepdims=True)
             along = along - (r * (self._alone / spread)) @ known.T
             size = np.minimum(gamma * (r**2 @ (1.0 / spread))[:, None], 0.99)
             ratio -= 0.5 * (gamma * along**2 / (1.0 - size) + np.log1p(-size))
-            own = np.equal(labels[None], self._owner[left, None])
+            own = np.equal(labels[None], self._owner[left.rows, None])
             many -= own
-            ratio[np.equal(rows[None], left[:, None])] = -np.inf
+            ratio[np.equal(rows[None], left.rows[:, None])] = -np.inf
         top = np.maximum.reduceat(ratio, starts, axis=1)
         bare = np.exp(ratio - np.repeat(top, count, axis=1))
         density = top + np.log(np.add.reduceat(bare, starts, axis=1) / many)

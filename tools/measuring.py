@@ -77,7 +77,7 @@ def measure(
         x = np.concatenate([p.vectors for p in kinds.values()])
         y = np.repeat(np.arange(len(kinds)), [len(p.vectors) for p in kinds.values()])
         gate = regression(x, y, decay=1e-4)
-    return Background(tuple(domains), gate, None, np.zeros(0)), results
+    return Background(tuple(domains), gate), results
 
 
 def named(
@@ -153,12 +153,14 @@ def regression(x: Floats, y: Ints, *, decay: float) -> Array:
     return np.asarray(found.x.reshape(count, wide))
 
 
-def domain_of(name: str, pictures: Pictures) -> Domain:
-    """The domain's covariances; not calibrated yet."""
+def domain_of(name: str, pictures: Pictures, clean: Pictures | None = None) -> Domain:
+    """The domain's covariances; not calibrated yet. Varied copies of ``clean`` are no evidence."""
     mean = np.asarray(pictures.vectors, np.float64).mean(axis=0)
     plain = replace(isotropic(len(mean), mean).domains[0], name=name, scale=1.0, bias=0.0)
     centre, within, between = covariances(plain.centred(pictures.vectors), pictures.thing, _SHRINK)
-    return replace(plain, centre=centre, within=within, between=between)
+    counted = (clean or pictures).thing
+    degrees = float(len(counted) - len(np.unique(counted)))
+    return replace(plain, centre=centre, within=within, degrees=degrees, between=between)
 
 
 def _calibrated(
@@ -170,7 +172,7 @@ def _calibrated(
     if len(things) < _FEW:
         folds = [(things, things)]
     parts = [
-        _episodes(domain_of(name, pictures.of(one)), asked.of(other), seed, episodes)
+        _episodes(domain_of(name, pictures.of(one), asked.of(one)), asked.of(other), seed, episodes)
         for one, other in folds
     ]
     rows = [row for part in parts for row in part]
@@ -183,7 +185,7 @@ def _calibrated(
     slope = weights[1] - weights[0]
     scale = float(slope[0] / scores.std())
     domain = replace(
-        domain_of(name, pictures),
+        domain_of(name, pictures, asked),
         scale=scale,
         bias=float(slope[3]),
         crowding=min(float(slope[1]), 0.0),
@@ -235,7 +237,7 @@ def _episodes(domain: Domain, pictures: Pictures, seed: int, episodes: int) -> l
     """What was asked, some of it taught and some not."""
     rng = np.random.default_rng([seed, 7])
     d = len(domain.mean)
-    background = Background((domain,), np.zeros((0, d + 1)), None, np.zeros(0))
+    background = Background((domain,), np.zeros((0, d + 1)))
     rows = {int(c): np.flatnonzero(pictures.thing == c) for c in np.unique(pictures.thing)}
     several = [c for c in rows if len(np.unique(pictures.manner[rows[c]])) > 1]
     family = {c: int(pictures.family[rows[c][0]]) for c in rows}

@@ -119,8 +119,8 @@ class Sight:
 
     def outside(self, photo: Photo) -> bool:
         """Whether the photo is outside the world that the embedder was trained on."""
-        probability = self.background.outside_probability(self.vector(photo))
-        return probability is not None and probability > 0.5
+        edge = self.background.edge
+        return edge is not None and bool(edge.crossed(self.vector(photo)[None])[0])
 
     def words(self, names: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) unit prototypes: the normalised mean of each name's prompt vectors."""

@@ -122,7 +122,7 @@ class Survey:
                 self.doing = ""
             own = _read(embedder.background_path, embedder)
             if own is not None:  # what is outside the embedder's world stays there
-                made = replace(made, outside=own.outside)
+                made = replace(made, edge=own.edge)
             path = self._own(embedder)
             if path is not None:
                 try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from finetune.pocket.drawings import MAIN_GROUPS, Gallery, load_gallery
+from finetune.pocket.edge import as_photos, inverted, measure_edge
+from finetune.pocket.recipe import WorldSettings
 from finetune.pocket.teacher import HELD_OUT_PHOTOS
 from finetune.pocket.world import chance_for, render_views
 from tools.config import ModelChoice
 from tools.images import Photo, open_photo
-from tools.measuring import Pictures, measure, named, regression
+from tools.measuring import Pictures, measure, named
 from tools.models.embedder import load_embedder
 from tools.models.roles import Embedder
 from tools.models.sources import locate
@@ -33,7 +36,6 @@ __all__ = ["write_background"]
 
 log = logging.getLogger(__name__)
 _GARMENTS, _SMALL_PHOTOS = 150, 60  # a class
-_DRAWING_LOSS = 0.04  # share of drawings that may be taken for photos
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -64,13 +66,9 @@ def write_background(
         *(np.concatenate([getattr(d.pictures, n) for d in (clean, varied)]) for n in names)
     )
     kinds = {"drawings": both}
-    for name, made in (
-        ("characters", _characters(embedder, data)),
-        ("garments", _garments(embedder, data)),
-        ("photos", _photos(embedder, data)),
-    ):
-        if made is not None:
-            kinds[name] = made
+    rows = {"characters": _characters(data), "garments": _garments(data), "photos": _photos(data)}
+    rows = {name: found for name, found in rows.items() if found[0]}
+    kinds |= {name: _pictures(embedder, *found) for name, found in rows.items()}
     background, results = measure(kinds, clean={"drawings": clean.pictures}, seed=seed)
     words = {"drawings": _words(clean.gallery, both), **_class_names(data)}
     texts = {name: _texts(embedder, row) for name, row in words.items()}
@@ -79,11 +77,19 @@ def write_background(
         log.info("%s: %s", name, " ".join(f"{k} {v:.3g}" for k, v in row.items()))
     everything: dict[str, Any] = dict(results)
     if "photos" in kinds:
-        photos = [kinds["photos"]]
-        more = _scenes(embedder, data)
-        photos += [] if more is None else [more]
-        outside, told = _outside([p for n, p in kinds.items() if n != "photos"], photos)
-        background = replace(background, outside=outside)
+        trained = [s for s in styles if s in WorldSettings().styles]
+        drawn = both.vectors[np.isin(both.manner, [styles.index(s) for s in trained])]
+        world: dict[str, list[Floats]] = {"drawings": [drawn]}
+        for name in rows.keys() - {"photos"}:
+            turned = _embed(embedder, inverted(rows[name][0][::2]))
+            world[name] = [kinds[name].vectors, turned]
+        everyday = sorted((data / "coco128" / "images").rglob("*.jpg"))
+        photos = [kinds["photos"].vectors]
+        photos += [_embed(embedder, [open_photo(str(f)) for f in everyday])] if everyday else []
+        edge, told = measure_edge(
+            lambda some: _embed(embedder, some), data, trained, world, np.concatenate(photos)
+        )
+        background = replace(background, edge=edge)
         everything |= told
     background.save(located.folder / "background.npz")
     text = json.dumps(everything, indent=1, default=float)
@@ -103,7 +109,7 @@ def _drawings(
         index = shown[start : start + 512]
         chance = chance_for(seed, start, int(strength * 100))
         pictures = render_views(gallery, index, chance=chance, strength=strength)
-        vectors.append(_embed(embedder, _photos_of(pictures.numpy())))
+        vectors.append(_embed(embedder, as_photos(pictures.numpy())))
     thing = gallery.concept_of[shown]
     made = Pictures(np.concatenate(vectors), thing, gallery.style_of[shown], family_of[thing])
     return _Drawn(made, gallery)
@@ -134,34 +140,36 @@ def _texts(embedder: Embedder, names: dict[int, str]) -> dict[int, Floats]:
     return dict(zip(names, made, strict=True))
 
 
-def _characters(
-    embedder: Embedder, data: Path, held_out: tuple[str, ...] = ("Greek",)
-) -> Pictures | None:
-    rows, thing, family = [], [], []
+Rows = tuple[list[Photo], list[int], list[int]]
+"""Pictures with the numbers of their things and families."""
+
+
+def _characters(data: Path, held_out: tuple[str, ...] = ("Greek",)) -> Rows:
+    rows: Rows = ([], [], [])
     folders = [p for p in sorted((data / "omniglot").glob("*/*/*")) if p.is_dir()]
     alphabets = sorted({p.parent.name for p in folders})
     for number, folder in enumerate(folders):
         if folder.parent.name in held_out:
             continue
         for path in sorted(folder.glob("*.png")):
-            rows.append(open_photo(str(path)))
-            thing.append(number)
-            family.append(alphabets.index(folder.parent.name))
-    return _pictures(embedder, rows, thing, family)
+            rows[0].append(open_photo(str(path)))
+            rows[1].append(number)
+            rows[2].append(alphabets.index(folder.parent.name))
+    return rows
 
 
-def _garments(embedder: Embedder, data: Path) -> Pictures | None:
+def _garments(data: Path) -> Rows:
     path = data / "fashion_mnist" / "fashion_mnist.npz"
     if not path.exists():
-        return None
+        return [], [], []
     arrays = np.load(path)
     images, labels = arrays["train_images"], arrays["train_labels"]
     chosen = np.concatenate([np.flatnonzero(labels == c)[-_GARMENTS:] for c in np.unique(labels)])
     rows = [Photo(Image.fromarray(images[i]).convert("RGB")) for i in chosen]
-    return _pictures(embedder, rows, [int(labels[i]) for i in chosen], [0] * len(chosen))
+    return rows, [int(labels[i]) for i in chosen], [0] * len(chosen)
 
 
-def _photos(embedder: Embedder, data: Path) -> Pictures | None:
+def _photos(data: Path) -> Rows:
     rows, thing = [], []
     folders = [p for p in sorted((data / "caltech101").glob("*")) if p.is_dir()]
     for number, folder in enumerate(f for f in folders if f.name not in HELD_OUT_PHOTOS):
@@ -177,58 +185,17 @@ def _photos(embedder: Embedder, data: Path) -> Pictures | None:
                 for n in [n for n in names if n.split("/")[-2] == name][-_SMALL_PHOTOS:]:
                     rows.append(open_photo(z.read(n)))
                     thing.append(1000 + number)
-    return _pictures(embedder, rows, thing, [0] * len(rows))
+    return rows, thing, [0] * len(rows)
 
 
 def _pictures(
     embedder: Embedder, rows: list[Photo], thing: list[int], family: list[int]
-) -> Pictures | None:
+) -> Pictures:
     """Pictures in no style: each is a manner of its own."""
-    if not rows:
-        return None
     numbers = np.arange(len(rows))
     return Pictures(_embed(embedder, rows), np.array(thing), numbers, np.array(family))
 
 
-def _photos_of(pictures: Floats) -> list[Photo]:
-    return [
-        Photo(Image.fromarray((p.transpose(1, 2, 0) * 255).round().astype(np.uint8)))
-        for p in pictures
-    ]
-
-
-def _embed(embedder: Embedder, photos: list[Photo]) -> Floats:
+def _embed(embedder: Embedder, photos: Sequence[Photo]) -> Floats:
     parts = [embedder.embed_photos(photos[i : i + 64]) for i in range(0, len(photos), 64)]
     return np.concatenate(parts)
-
-
-def _scenes(embedder: Embedder, data: Path) -> Pictures | None:
-    """Photos of many things at once, each a thing of its own."""
-    files = sorted((data / "coco128" / "images").rglob("*.jpg"))
-    rows = [open_photo(str(f)) for f in files]
-    return _pictures(embedder, rows, list(range(2000, 2000 + len(rows))), [0] * len(rows))
-
-
-def _outside(
-    world: list[Pictures], photos: list[Pictures]
-) -> tuple[npt.NDArray[np.float64], dict[str, float]]:
-    """Weights and bias that tell photos from pictures of the pocket world.
-
-    Fitted on every other thing; the others set the limit and check it.
-    """
-    x = np.concatenate([p.vectors for p in (*world, *photos)])
-    thing = np.concatenate([p.thing for p in (*world, *photos)])
-    y = np.repeat([0, 1], [sum(len(p.thing) for p in side) for side in (world, photos)])
-    half = thing % 2 == 0
-    weights = regression(x[half], y[half], decay=1e-5)
-    line = weights[1] - weights[0]
-    margin = x @ line[:-1] + line[-1]
-    limit = max(float(np.quantile(margin[~half & (y == 0)], 1 - _DRAWING_LOSS)), 0.0)
-    told = margin > limit
-    line[-1] -= limit
-    return line, {
-        "photos_told": float(told[~half & (y == 1)].mean()),
-        "drawings_mistaken": float(told[~half & (y == 0)].mean()),
-        "photos_asked": int((~half & (y == 1)).sum()),
-        "drawings_asked": int((~half & (y == 0)).sum()),
-    }

@@ -20,7 +20,7 @@ Ints = NDArray[np.integer]
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "as shipped": {},
-    "W of the background, not adapted": {"design": Design(adapt=np.inf)},
+    "W of the background, not adapted": {"design": Design(adapt=False)},
     "no kernel density": {"design": Design(kernel=0.0)},
     "every picture counts in full": {"design": Design(alike=0.0)},
     "names do not move the means": {"design": Design(prior=False)},
