@@ -53,6 +53,7 @@ class TrainingJobs:
 
     def start(self, workspace: str, labels: Mapping[str, int], method: str | None) -> Training:
         """Start or queue a training; raises :class:`ToolError` while one goes on."""
+        self._check_method(method)
         self._runs.mkdir(parents=True, exist_ok=True)
         with _alone(self._runs / ".starting"):
             now = self.status(workspace)
@@ -124,6 +125,20 @@ class TrainingJobs:
             raise ToolError(_last_line(done.stderr) or f"{run} could not be put on the shelf.")
 
     # --- a process ------------------------------------------------------------------------------
+
+    def _check_method(self, method: str | None) -> None:
+        """An adapter fits only weights of the precision that it was trained on."""
+        if method is None or (method == "qlora") == self._models.choice("answerer").quantize:
+            return
+        if method == "qlora":
+            raise ToolError(
+                "What qlora trains fits an answerer in 4 bits, and the one that runs is not: say "
+                "“train with lora”, or start Imprint with --quantize."
+            )
+        raise ToolError(
+            f"The answerer that runs is in 4 bits, and what {method} trains would not fit it: say "
+            "“train with qlora”."
+        )
 
     def _command(
         self, name: str, workspace: str, labels: Mapping[str, int], method: str | None
