@@ -37,6 +37,7 @@ ORDER = {
     "forget_since": ("when",),
     "teach_answer": ("question", "answer"),
     "undo": ("times",),
+    "train_adapter": ("labels",),
 }
 Call = tuple[str, dict[str, Any]]
 
