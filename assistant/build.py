@@ -152,7 +152,7 @@ class Imprint:
 
     def caption(self, photo: Any) -> str:
         """A sentence that describes a photo."""
-        return describe(self.sight, open_photo(photo))
+        return describe(self.sight, open_photo(photo), self.recall())
 
     def answer(self, photo: Any, question: str) -> str:
         """The answer to a question about a photo."""

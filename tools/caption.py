@@ -38,7 +38,7 @@ def caption_image(
 
 
 def _caption(desk: Desk, photo: Photo) -> Caption:
-    text = describe(desk.sight, photo, stop=desk.stop)
+    text = describe(desk.sight, photo, desk.recall, stop=desk.stop)
     if desk.on_token is not None:
         desk.on_token(text)
     label = ""

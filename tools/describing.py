@@ -4,7 +4,7 @@ Of several things on a calm background each is looked at by itself, and named wh
 sure of it. Of other pictures the captioner proposes sentences and the embedder picks the nearest
 (CLIPScore; Hessel et al., EMNLP 2021); an embedder that comes with names of its own knows them
 better than a small captioner does: what it is sure of is said of one thing alone, and no name
-otherwise. Knows nothing of what was taught.
+otherwise.
 """
 
 import re
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tools.grounding import Things, has_world, look_at
 from tools.images import Photo
+from tools.recall import Recall
 from tools.sight import SURE, Sight
 from tools.wording import article, join, number, plural
 
@@ -27,10 +28,15 @@ _BETWEEN = re.compile(r", (?:and )?| and | to the (?:left|right) of | above | be
 _GROUND = re.compile(r" on an? \w+ background$")
 
 
-def describe(sight: Sight, photo: Photo, *, stop: Event | None = None) -> str:
-    """One caption, without a full stop; "" when stopped."""
+def describe(
+    sight: Sight, photo: Photo, recall: Recall | None = None, *, stop: Event | None = None
+) -> str:
+    """One caption, without a full stop; "" when stopped.
+
+    ``recall``: of several things those that were taught get the names they were taught with.
+    """
     own_names = has_world(sight)
-    if own_names and _is_several(things := look_at(sight, photo), sight.vector(photo)):
+    if own_names and _is_several(things := look_at(sight, photo, recall), sight.vector(photo)):
         return _listed(things)
     texts = sight.models.captioner.captions(photo, _CAPTIONS, stop=stop)
     if not texts:
@@ -61,17 +67,22 @@ def _listed(things: Things) -> str:
         alike = things.like(left[0])
         kind = [i for i in left if alike[i] or i == left[0]]
         left = [i for i in left if i not in kind]
-        vector = things.vectors[kind].mean(axis=0)
-        best = things.sight.name(vector / np.linalg.norm(vector), 1)[0]
-        if best.probability < SURE:
+        name = things.taught_name(kind[0]) or _sure_name(things, kind)
+        if name is None:
             nameless += len(kind)
         elif len(kind) == 1:
-            names.append(article(best.name))
+            names.append(article(name))
         else:
-            names.append(f"{number(len(kind))} {plural(best.name)}")
+            names.append(f"{number(len(kind))} {plural(name)}")
     if nameless:
         names.append(NAMELESS if nameless == 1 else NAMELESS_MANY.format(number(nameless)))
     return join(names)
+
+
+def _sure_name(things: Things, kind: list[int]) -> str | None:
+    vector = things.vectors[kind].mean(axis=0)
+    best = things.sight.name(vector / np.linalg.norm(vector), 1)[0]
+    return best.name if best.probability >= SURE else None
 
 
 def _agreed(sight: Sight, vector: NDArray[np.float32], text: str) -> str:

@@ -5,6 +5,7 @@ classification, turned around); a taught label means what the recognizer recogni
 of questions or sentences.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.images import Photo
+from tools.memory.state import Label
+from tools.ranking import Ranking
 from tools.recall import Recall
 from tools.regions import Region, find_regions
 from tools.sight import Sight
@@ -59,15 +62,16 @@ class Things:
         label = self._taught(name)
         if label is None:
             return self.sight.likelihood(self.vectors, name)
-        assert self.recall is not None
         fits = []
-        for vector in self.vectors:
-            ranking = self.recall.recognizer().recognise(vector)
+        for ranking in self._rankings:
             chance = next((x.probability for x in ranking.labels if x.label_id == label), 0.0)
-            best = ranking.best
-            known = ranking.decision == "known" and best is not None and best.label_id == label
-            fits.append(chance if known else chance - 1.0)
+            fits.append(chance if _known(ranking) == label else chance - 1.0)
         return np.array(fits)
+
+    def taught_name(self, index: int) -> str | None:
+        """What people taught that thing as, when the recognizer knows it."""
+        label = _known(self._rankings[index]) if self._rankings else None
+        return None if label is None else self._labels[label].name
 
     def is_taught(self, name: str) -> bool:
         """Whether ``name`` is what a person called pictures they showed."""
@@ -77,6 +81,18 @@ class Things:
         """(n,) which things are of the kind of that one."""
         return np.asarray(self.vectors @ self.vectors[index] >= _ALIKE)
 
+    @cached_property
+    def _rankings(self) -> list[Ranking]:
+        """What the recognizer says of each thing; empty where nothing was taught."""
+        if self.recall is None or not self._labels:
+            return []
+        recognizer = self.recall.recognizer()
+        return [recognizer.recognise(vector) for vector in self.vectors]
+
+    @property
+    def _labels(self) -> Mapping[str, Label]:
+        return {} if self.recall is None else self.recall.memory.state.labels
+
     def _taught(self, name: str) -> str | None:
         """The id of the taught label of that name, or of which that is the plural."""
         if self.recall is None:
@@ -84,3 +100,8 @@ class Things:
         state = self.recall.memory.state
         label = state.find(name) or state.find(name.removesuffix("s"))
         return label.id if label is not None and state.of(label.id) else None
+
+
+def _known(ranking: Ranking) -> str | None:
+    """The id of the label that was recognised."""
+    return ranking.labels[0].label_id if ranking.decision == "known" else None
