@@ -133,7 +133,8 @@ def test_of_dozens_of_pictures_every_one_measures(home: Path) -> None:
     with open_assistant(home=home, profile="pocket") as imprint:
         chat = imprint.conversation("a")
         teach(chat, 16)
-        assert "start Imprint with --quantize" in chat.send("train on zorbs and blicks with qlora").text
+        reply = chat.send("train on zorbs and blicks with qlora")
+        assert "start Imprint with --quantize" in reply.text
         chat.send("train on what I taught you")
         run = home / "runs" / "default.1"
         until(chat, lambda t: run.is_dir())

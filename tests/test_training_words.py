@@ -68,7 +68,8 @@ def test_only_what_was_offered_is_used(text: str) -> None:
 def test_a_training_is_told_in_the_language_of_the_user(code: str) -> None:
     tongue = language(code)
     offered = told(tongue, [OFFERED], {})
-    assert offered is not None and all(x in offered for x in ("blick", "96 %", "50 %", "70 %", "24"))
+    wanted = ("blick", "96 %", "50 %", "70 %", "24")
+    assert offered is not None and all(x in offered for x in wanted)
     running = Training("default.1", "running", ("zorb",), 4, progress=0.5, losses=(2.0, 1.0))
     said = told(tongue, [running], {})
     assert said is not None and "50 %" in said and "1.000" in said
