@@ -8,6 +8,8 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["LANGSMITH_TRACING"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
+# Several processes with a thread for each core wait for each other: ten times longer here.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in [n for n in os.environ if n.startswith("IMPRINT_") and n != "IMPRINT_REQUIRE_BROWSER"]:
     del os.environ[name]
 

@@ -10,7 +10,7 @@ from assistant import open_assistant
 from assistant.build import Imprint
 from tests.conftest import PICTURES
 from tests.fakes import FakeAnswerer, FakeCaptioner, FakeEmbedder
-from tools.colours import COLOURS, main_colour
+from tools.colours import COLOURS, main_colour, spoken_colour
 from tools.images import Photo, open_photo
 from tools.looking import look_closer
 from tools.models import Models
@@ -140,6 +140,28 @@ def test_several_things_are_listed_by_what_the_embedder_is_sure_of(pocket_imprin
     )  # fmt: skip
     said = pocket_imprint.caption(photo)
     assert "two guitars" in said and " and " in said, said
+
+
+def test_one_asks_for_places_in_ones_own_words(pocket_imprint: Imprint) -> None:
+    chat = pocket_imprint.conversation()
+    chat.send("this is a zorb", [PICTURES / "dragon_noto.png"])
+    assert [c.name for c in chat.send("where is the zorb?").tool_calls] == ["answer_question"]
+    photo = drawings(("dragon_fluent", (230, 230), 150), ("car_fluent", (10, 20), 150))
+    assert chat.send("where's the zorb?", [photo]).text == "Bottom right."
+    assert chat.send("Is the zorb to the left of the car?").text == "No."
+    assert chat.send("what colour is the car?").text == "Red."
+    assert [c.name for c in chat.send("show me the zorbs").tool_calls] == ["find_similar"]
+
+
+def test_a_car_is_red_though_its_tyres_are_black() -> None:
+    red, black, gray = ([[200, 30, 30]] * 40, [[20, 20, 20]] * 35, [[128, 128, 128]] * 25)
+    pixels = np.array(red + black + gray, np.uint8)
+    assert main_colour(pixels) == ("red", 0.4) and spoken_colour(pixels) == "red"
+    assert spoken_colour(np.array(black + gray, np.uint8)) == "black"
+    assert spoken_colour(np.array([[200, 30, 30]] * 10 + black + gray, np.uint8)) == "black"
+    halves = np.array([[200, 30, 30], [45, 95, 215], [250, 210, 50]] * 9, np.uint8)
+    assert spoken_colour(halves) == ""
+    assert spoken_colour(pixels[:0]) == ""
 
 
 def test_an_embedder_without_a_world_leaves_it_to_the_answerer(home: Path) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COLOURS", "main_colour"]
+__all__ = ["COLOURS", "main_colour", "spoken_colour"]
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 40),
@@ -48,6 +48,8 @@ _ANCHORS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "gray": ((128, 128, 128), (90, 95, 100), (165, 170, 175), (102, 117, 127), (190, 195, 200)),
     "white": ((250, 250, 250), (230, 235, 238)),
 }
+_HALF, _SEEN = 0.5, 0.3
+_LIVELY = 60  # of 255, from which on a pixel is not gray
 _NAMES = [name for name, values in _ANCHORS.items() for _ in values]
 _VALUES = np.array([value for values in _ANCHORS.values() for value in values], np.float32)
 
@@ -60,3 +62,18 @@ def main_colour(pixels: NDArray[np.uint8]) -> tuple[str, float]:
     nearest = (distance**2).sum(-1).argmin(1)
     (name, count), *_ = Counter(_NAMES[i] for i in nearest).most_common(1)
     return name, count / len(pixels)
+
+
+def spoken_colour(pixels: NDArray[np.uint8]) -> str:
+    """The one colour that people say of (n, 3) pixels, "" when there is none.
+
+    What half of them have; else what most of the lively ones have: a car is red, not its tyres and
+    windows.
+    """
+    name, share = main_colour(pixels)
+    if share >= _HALF:
+        return name
+    spread = pixels.max(axis=1).astype(int) - pixels.min(axis=1)
+    lively = pixels[spread > _LIVELY]
+    name, share = main_colour(lively)
+    return name if share >= _HALF and len(lively) >= _SEEN * len(pixels) else ""

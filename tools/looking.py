@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tools.colours import COLOURS, main_colour
+from tools.colours import COLOURS, spoken_colour
 from tools.grounding import Things, has_world, look_at
 from tools.images import Photo
 from tools.recall import Recall
@@ -20,7 +20,6 @@ from tools.wording import is_plural, singular
 
 __all__ = ["look_closer"]
 
-_PURE = 0.5  # share of a thing's pixels that its colour has to have to be said
 _NOT_THERE = -3.0  # what a question takes for granted has to be as likely as this
 _THE = r"(?:the |an? |any |some |my )?"
 _HERE = r"(?: (?:here|there|(?:in|on) (?:the|this|that) (?:picture|image|photo|drawing)))?"
@@ -148,8 +147,7 @@ def _is_beside(things: Things, index: int, other: int, side: str) -> bool:
 
 
 def _colour_of(things: Things, index: int) -> str:
-    name, share = main_colour(things.regions[index].pixels)
-    return name if share >= _PURE else ""
+    return spoken_colour(things.regions[index].pixels)
 
 
 def _colour_and_noun(name: str) -> tuple[str, str]:

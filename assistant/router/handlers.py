@@ -242,6 +242,7 @@ HANDLERS: dict[str, Handler] = {
     "is_it": _on_is_it,
     "is_it_asked": _on_is_it_asked,
     "ask": _on_ask,
+    "ask_place": _on_ask,
     "ask_colour": _question("what colour is it?"),
     "ask_count": _question("how many are there?"),
     "mumble": _on_mumble,
