@@ -6,15 +6,13 @@ A folder appears under its name only when all of it is there: the weights, ``REA
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from finetune.files import write_json
+from finetune.files import replace_folder, write_json
 from finetune.runs import Run
 from tools.errors import TrainingFailed
 from tools.shelf import ADAPTER_NAME, FORMAT, activate, digest, read_manifest
@@ -44,19 +42,13 @@ def publish(run: Run, shelf: Path, *, name: str | None = None, replace: bool = F
             f"There is an adapter {name} on the shelf already: give --as another name, or "
             "--replace it."
         )
-    shelf.mkdir(parents=True, exist_ok=True)
-    temporary = shelf / f".{name}.{secrets.token_hex(4)}.tmp"
-    old = shelf / f".{name}.{secrets.token_hex(4)}.old"
-    try:
-        shutil.copytree(run.folder / "best_model", temporary)
-        shutil.copyfile(run.folder / "README.md", temporary / "README.md")
-        write_json(temporary / "manifest.json", _manifest(run, results, temporary))
-        if target.exists():
-            os.rename(target, old)
-        os.rename(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+    def fill(folder: Path) -> None:
+        shutil.copytree(run.folder / "best_model", folder, dirs_exist_ok=True)
+        shutil.copyfile(run.folder / "README.md", folder / "README.md")
+        write_json(folder / "manifest.json", _manifest(run, results, folder))
+
+    replace_folder(target, fill)
     return target
 
 

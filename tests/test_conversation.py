@@ -295,5 +295,6 @@ def test_artifacts_survive_json(imprint: Imprint) -> None:
 
 def test_taught_names_are_put_in_words_the_answerer_knows(imprint: Imprint) -> None:
     say(imprint, "this is a zorb", drawing("red"))
-    say(imprint, "what colour is the zorb?")
-    assert imprint.models.answerer.asked[-1] == "what colour is the object?"  # type: ignore[attr-defined]
+    assert say(imprint, "what colour is the zorb?").text == "Red."  # seen, without being asked
+    say(imprint, "how many eyes does the zorb have?")
+    assert imprint.models.answerer.asked == ["how many eyes does the object have?"]  # type: ignore[attr-defined]
