@@ -128,6 +128,9 @@ def test_a_taught_thing_is_found_among_others(pocket_imprint: Imprint) -> None:
     assert pocket_imprint.answer(photo, "how many zorbs are there?") == "1"
     assert pocket_imprint.answer(photo, "is the zorb below the car?") == "yes"
     assert pocket_imprint.caption(photo).endswith(" and a zorb")
+    pocket_imprint.call("rename_label", label="zorb", new="red thing")
+    assert pocket_imprint.answer(photo, "where is the red thing?") == "bottom right"
+    pocket_imprint.call("rename_label", label="red thing", new="zorb")
     without = drawings(("apple_fluent", (230, 230), 150), ("car_fluent", (10, 20), 150))
     assert pocket_imprint.answer(without, "is there a zorb?") == "no"
     assert pocket_imprint.answer(without, "how many zorbs do you see?") == "0"

@@ -43,11 +43,7 @@ def look_closer(
         if found is None:
             continue
         things = look_at(sight, photo, recall)
-        names = [
-            _colour_and_noun(found[key])[1]
-            for key in ("name", "other")
-            if key in found.re.groupindex
-        ]
+        names = [found[key] for key in ("name", "other") if key in pattern.groupindex]
         # One thing alone an answerer sees well, if it knows the name.
         several = has_world(sight) and (len(things) > 1 or answer is _colour)
         closer = len(things) > 0 and (several or any(map(things.is_taught, names)))
@@ -71,7 +67,7 @@ def _colour(things: Things, found: re.Match[str]) -> str | None:
 
 
 def _count(things: Things, found: re.Match[str]) -> str | None:
-    colour, noun = _colour_and_noun(found["name"])
+    colour, noun = _colour_and_noun(things, found["name"])
     chosen = np.array([not colour or _colour_of(things, i) == colour for i in range(len(things))])
     if noun and chosen.any():
         fit = np.where(chosen, things.fit(noun), -np.inf)
@@ -84,7 +80,7 @@ def _count(things: Things, found: re.Match[str]) -> str | None:
 
 
 def _exists(things: Things, found: re.Match[str]) -> str | None:
-    colour, noun = _colour_and_noun(found["name"])
+    colour, noun = _colour_and_noun(things, found["name"])
     fit = things.fit(noun) >= 0 if noun else np.ones(len(things), bool)
     right = [
         bool(fit[i]) and (not colour or _colour_of(things, i) == colour) for i in range(len(things))
@@ -112,7 +108,7 @@ def _one(things: Things, name: str) -> int | None:
     """The thing that is spoken of; None when that is unclear, or it is not there."""
     if _POINTED.fullmatch(name):
         return 0 if len(things) == 1 else None
-    colour, noun = _colour_and_noun(name)
+    colour, noun = _colour_and_noun(things, name)
     fit = things.fit(noun) if noun else np.zeros(len(things))
     if colour:
         own = [_colour_of(things, i) == colour for i in range(len(things))]
@@ -126,7 +122,7 @@ def _two(things: Things, name: str, other: str) -> tuple[int, int] | None:
     """The two different things that two names fit best together."""
     if len(things) < 2:
         return None
-    one, two = (things.fit(_colour_and_noun(n)[1] or n) for n in (name, other))
+    one, two = (things.fit(_colour_and_noun(things, n)[1] or n) for n in (name, other))
     both = one[:, None] + two[None, :]
     np.fill_diagonal(both, -np.inf)
     first, second = np.unravel_index(int(both.argmax()), both.shape)
@@ -150,8 +146,13 @@ def _colour_of(things: Things, index: int) -> str:
     return spoken_colour(things.regions[index].pixels)
 
 
-def _colour_and_noun(name: str) -> tuple[str, str]:
-    """ "red ball" → ("red", "ball"); "something blue" → ("blue", ""); "things" → ("", "")."""
+def _colour_and_noun(things: Things, name: str) -> tuple[str, str]:
+    """ "red balls" → ("red", "ball"); "something blue" → ("blue", ""); "things" → ("", "").
+
+    A taught name stays whole, whatever is in it.
+    """
+    if things.is_taught(name):
+        return "", name
     words = [_GRAY.get(w, w) for w in name.split()]
     colours = [w for w in words if w in COLOURS]
     rest = " ".join(w for w in words if w not in COLOURS and w not in _ANY)
