@@ -134,7 +134,7 @@ def test_a_bug_in_a_tool_is_told_with_an_incident_and_logged(
             raise RuntimeError("a bug")
 
     with open_assistant(home=home, models=Models.of(answerer=Broken())) as imprint:
-        reply = imprint.conversation().send("what colour is it?", photos=[drawing()])
+        reply = imprint.conversation().send("how old is it?", photos=[drawing()])
     assert "incident" in reply.text and "a bug" not in reply.text
     incident = reply.text.split("incident ")[1][:6]
     assert any(incident in r.message and r.exc_info for r in caplog.records)
@@ -156,7 +156,7 @@ def test_stopping_ends_a_long_answer_and_keeps_what_was_done(home: Any) -> None:
 
     with open_assistant(home=home, models=Models.of(answerer=Slow())) as imprint:
         talk = imprint.conversation()
-        stream = talk.stream("what colour is it?", photos=[drawing()])
+        stream = talk.stream("how old is it?", photos=[drawing()])
         for event in stream:
             if isinstance(event, Token):
                 break
