@@ -125,9 +125,7 @@ def test_what_only_resembles_a_question_is_answered() -> None:
 
 def test_a_tool_that_is_not_there_is_said_honestly() -> None:
     router = Router().bind_tools([t for t in TOOLS if t.name != "split_label"])
-    for text, words in (
-        ("split zorb", "yet"),
-    ):
+    for text, words in (("split zorb", "yet"),):
         said = router.invoke(
             [SystemMessage("", additional_kwargs={"labels": ["zorb"]}), HumanMessage(text)]
         )
