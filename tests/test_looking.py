@@ -103,6 +103,7 @@ def test_a_thing_is_shown_alone_on_its_ground() -> None:
         ("how many squares are there?", "2"),
         ("How many things are in the picture?", "3"),
         ("how many blue objects do you see?", "2"),
+        ("how many are there?", "3"),
         ("how many green things are there?", "0"),
         ("is there a circle?", "yes"),
         ("is there a red square?", "no"),

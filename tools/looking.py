@@ -169,6 +169,7 @@ _QUESTIONS: tuple[tuple[re.Pattern[str], _Answer], ...] = tuple(
             _colour,
         ),
         (rf"how many (?P<name>.+?) (?:are|do you see|can you see|do you count){_HERE}", _count),
+        (rf"how many(?P<name>) (?:are|do you see|can you see|do you count){_HERE}", _count),
         (
             rf"which (?:one )?is (?P<size>bigger|larger|smaller), {_THE}(?P<name>.+) or "
             rf"{_THE}(?P<other>.+)",

@@ -4,6 +4,7 @@ Knows nothing of which adapter is in use, nor of locks.
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -17,16 +18,17 @@ _LORA = "adapter_model.safetensors"
 _WEIGHTS = "weights.safetensors"
 
 
-class Loaded:
+class Loaded(ABC):
     """An adapter beside a model's own weights, which are those that act."""
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
 
+    @abstractmethod
     def on(self) -> AbstractContextManager[None]:
         """Inside it the adapter acts."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self) -> None:
         """Leave the model as it was."""
 
@@ -114,6 +116,9 @@ class _Whole(Loaded):
             yield
         finally:
             self._exchange()
+
+    def remove(self) -> None:
+        self._pairs = []  # outside `on` the model's own weights are in place
 
     def _exchange(self) -> None:
         # Nothing is copied: the two tensors change places.
