@@ -15,7 +15,8 @@ import typer
 import yaml
 from pydantic.fields import FieldInfo
 
-from finetune.settings import Settings, load_settings, read_yaml, strategies, with_assignments
+from finetune.settings import Settings
+from finetune.settings_files import load_settings, read_yaml, strategies, with_assignments
 from tools.errors import SettingsError
 
 Source = Annotated[

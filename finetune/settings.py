@@ -1,20 +1,14 @@
 """Every setting of a training run: one schema behind the YAML files, the flags and the run folder.
 
-Knows nothing of data or models. Unknown keys are refused with the nearest known one, and all
-problems of a file are reported at once.
+Knows nothing of data, models or files (:mod:`finetune.settings_files` reads and checks those).
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from tools.errors import SettingsError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "AugmentationSettings",
@@ -23,35 +17,22 @@ __all__ = [
     "LoraSettings",
     "Method",
     "ModelSettings",
+    "Part",
     "PromptSettings",
     "Settings",
     "TrainingSettings",
-    "load_settings",
-    "read_yaml",
-    "strategies",
-    "with_assignments",
 ]
 
 Method = Literal["lora", "qlora", "projector", "full", "linear", "prototypes"]
-_STRATEGIES = Path(__file__).parent / "strategies"
-_ALSO_CALLED = {
-    "learning_rate": "training.lr",
-    "batch_size": "training.batch",
-    "gradient_accumulation_steps": "training.accumulation",
-    "num_train_epochs": "training.epochs",
-    "warmup_ratio": "training.warmup",
-    "lora_alpha": "lora.alpha",
-    "lora_r": "lora.rank",
-    "target_modules": "lora.targets",
-    "base_model": "model.answerer",
-}
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """One block of settings: unknown keys are errors, and nothing changes once it is checked."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class ModelSettings(_Part):
+class ModelSettings(Part):
     """Which models."""
 
     answerer: str = Field(
@@ -64,7 +45,7 @@ class ModelSettings(_Part):
     )
 
 
-class DataSettings(_Part):
+class DataSettings(Part):
     """Which pictures, and which of them are kept to measure with."""
 
     source: str = Field(
@@ -101,7 +82,7 @@ class DataSettings(_Part):
         return self
 
 
-class PromptSettings(_Part):
+class PromptSettings(Part):
     """What the model is asked and how it answers."""
 
     question: str = Field(
@@ -132,7 +113,7 @@ class PromptSettings(_Part):
         return self
 
 
-class LoraSettings(_Part):
+class LoraSettings(Part):
     """Low-rank adapters (Hu et al. 2022)."""
 
     rank: int = Field(8, ge=1, le=512, description="r: the adapters' rank.")
@@ -147,7 +128,7 @@ class LoraSettings(_Part):
     )
 
 
-class LinearSettings(_Part):
+class LinearSettings(Part):
     """A linear head on the embedder."""
 
     unfreeze_layers: int = Field(
@@ -157,7 +138,7 @@ class LinearSettings(_Part):
     tower_lr: float = Field(1e-5, gt=0, description="Learning rate of those layers.")
 
 
-class AugmentationSettings(_Part):
+class AugmentationSettings(Part):
     """What is done to training pictures, each time anew. 0 is nothing."""
 
     crop: float = Field(0.0, ge=0, lt=0.9, description="At most this share of a side is cut off.")
@@ -169,7 +150,7 @@ class AugmentationSettings(_Part):
     flip: bool = Field(False, description="Mirror half of them; wrong for letters and for left.")
 
 
-class TrainingSettings(_Part):
+class TrainingSettings(Part):
     """The loop."""
 
     epochs: float = Field(10, gt=0, description="Passes over the training pictures.")
@@ -200,7 +181,7 @@ class TrainingSettings(_Part):
     )
 
 
-class Settings(_Part):
+class Settings(Part):
     """A whole run; also what a strategy file holds."""
 
     description: str = Field("", description="What it is for, in a sentence.")
@@ -222,79 +203,3 @@ class Settings(_Part):
     def yaml(self) -> str:
         """All of it, as a file that `train --config` reads."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def strategies() -> dict[str, Path]:
-    """The strategies that come with the package: name → file."""
-    return {path.stem: path for path in sorted(_STRATEGIES.glob("*.yaml"))}
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in ``path``. Raises :class:`SettingsError`."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise SettingsError(
-            f"{path} can't be read ({exc.strerror}): give a YAML file of settings."
-        ) from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise SettingsError(
-            f"{path} is not YAML ({' '.join(str(exc).split())}): correct it."
-        ) from exc
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise SettingsError(f"{path} holds no settings: it must be `key: value` lines.")
-    return found
-
-
-def with_assignments(values: Mapping[str, Any], assignments: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` with dotted keys (``training.lr``) set; None is left as it was."""
-    result: dict[str, Any] = {
-        k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()
-    }
-    for key, value in assignments.items():
-        if value is None:
-            continue
-        part, _, name = key.partition(".")
-        if not name:
-            result[part] = value
-        elif isinstance(result.setdefault(part, {}), dict):
-            result[part][name] = value
-    return result
-
-
-def load_settings(values: Mapping[str, Any], *, where: str = "The settings") -> Settings:
-    """Checked settings. Raises :class:`SettingsError` that names every problem at once."""
-    try:
-        return Settings.model_validate(dict(values))
-    except ValidationError as exc:
-        problems = "; ".join(_worded(error) for error in exc.errors())
-        raise SettingsError(f"{where}: {problems}.") from exc
-
-
-def _worded(error: Any) -> str:
-    place = [str(part) for part in error["loc"]]
-    name = ".".join(place)
-    if error["type"] == "extra_forbidden":
-        known = list(_keys())
-        known_as = _ALSO_CALLED.get(place[-1])
-        near = [known_as] if known_as else []
-        near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        near = near or [k for k in known if k.rpartition(".")[2] == place[-1]][:1]
-        near = near or difflib.get_close_matches(place[-1], [k.rpartition(".")[2] for k in known])
-        return f"unknown key {name}" + (f" (did you mean {near[0]}?)" if near else "")
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "value_error":
-        return f"{name}: {message}" if name else message
-    return f"{name}: {message} (got {error['input']!r:.60})"
-
-
-def _keys() -> Iterator[str]:
-    """Every key of the schema, dotted."""
-    for name, field in Settings.model_fields.items():
-        yield name
-        kinds = [field.annotation, *get_args(field.annotation)]
-        for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, _Part):
-                yield from (f"{name}.{inner}" for inner in kind.model_fields)

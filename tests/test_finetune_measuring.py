@@ -10,7 +10,7 @@ from finetune.metrics import compare, measure, wilson
 from finetune.predictions import Prediction, same_answer
 from finetune.report import verdict
 from finetune.scoring import AnswerScorer, Calibration
-from finetune.settings import load_settings, with_assignments
+from finetune.settings_files import load_settings, with_assignments
 from finetune.vlm import open_vlm
 from tests.finetune_data import picture
 from tests.tiny_models import built

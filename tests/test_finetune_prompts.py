@@ -11,7 +11,8 @@ from finetune.data import Row
 from finetune.prompts import Prompts
 from finetune.runs import open_run
 from finetune.scoring import AnswerScorer
-from finetune.settings import PromptSettings, Settings, load_settings, with_assignments
+from finetune.settings import PromptSettings, Settings
+from finetune.settings_files import load_settings, with_assignments
 from finetune.vlm import IGNORED, Vlm, open_vlm
 from tests.finetune_data import TINY, class_folders, command, picture, read, run_folder
 from tests.tiny_models import built

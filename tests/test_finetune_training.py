@@ -13,7 +13,8 @@ from finetune.data import Row
 from finetune.gradients import check_gradients
 from finetune.methods import adapt
 from finetune.prompts import Prompts
-from finetune.settings import Settings, load_settings, with_assignments
+from finetune.settings import Settings
+from finetune.settings_files import load_settings, with_assignments
 from finetune.vlm import IGNORED, open_vlm
 from tests.finetune_data import (
     TINY,
