@@ -1,12 +1,11 @@
 """Figures from predictions, each with the number of pictures behind it and a 95 % interval.
 
-Shares of pictures have Wilson's interval; everything else 1,000 seeded bootstrap resamples of the
-pictures. Knows nothing of models.
+Knows nothing of models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,29 +14,13 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
+from finetune.intervals import resampled, wilson
 from finetune.predictions import Prediction, same_answer
 
-__all__ = ["compare", "confusion", "figure", "measure", "wilson"]
+__all__ = ["compare", "confusion", "measure"]
 
-_RESAMPLES = 1000
 _BINS = 10
 Array = NDArray[np.float64]
-
-
-def figure(value: float, n: int, low: float, high: float) -> dict[str, float]:
-    """A figure as it stands in ``metrics.json``."""
-    return {"value": round(value, 4), "n": n, "low": round(low, 4), "high": round(high, 4)}
-
-
-def wilson(right: int, n: int) -> dict[str, float]:
-    """A share with Wilson's interval (Wilson 1927); of nothing it is 0, anywhere in 0..1."""
-    if n == 0:
-        return figure(0.0, 0, 0.0, 1.0)
-    z = 1.959964
-    share = right / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return figure(share, n, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def measure(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
@@ -47,7 +30,7 @@ def measure(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[s
     seconds = np.array([p.seconds for p in predictions])
     found: dict[str, Any] = {
         "n": n,
-        "seconds_per_picture": _resampled(lambda i: float(np.mean(seconds[i])), n),
+        "seconds_per_picture": resampled(lambda i: float(np.mean(seconds[i])), n),
     }
     if not classes:
         return found | {"exact_match": wilson(right, n)}
@@ -58,17 +41,17 @@ def measure(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[s
         found["generated_unreadable"] = wilson(sum(p.said is None for p in predictions), n)
     counts = confusion(predictions, classes)
     truth, answer = _numbers(predictions, classes)
-    found["balanced_accuracy"] = _resampled(lambda i: _balanced(truth[i], answer[i]), n)
-    found["macro_f1"] = _resampled(lambda i: _macro_f1(truth[i], answer[i], len(classes)), n)
+    found["balanced_accuracy"] = resampled(lambda i: _balanced(truth[i], answer[i]), n)
+    found["macro_f1"] = resampled(lambda i: _macro_f1(truth[i], answer[i], len(classes)), n)
     if all(p.probabilities for p in predictions):
         sure = np.array([p.confidence for p in predictions], np.float64)
         hit = np.array([p.right for p in predictions], np.float64)
-        found["calibration_error"] = _resampled(lambda i: _calibration(sure[i], hit[i]), n)
+        found["calibration_error"] = resampled(lambda i: _calibration(sure[i], hit[i]), n)
     found["classes"] = {
         name: {
             "precision": wilson(int(counts[k, k]), int(counts[:, k].sum())),
             "recall": wilson(int(counts[k, k]), int(counts[k].sum())),
-            "f1": _resampled(partial(_f1_of, truth, answer, k), n),
+            "f1": resampled(partial(_f1_of, truth, answer, k), n),
         }
         for k, name in enumerate(classes)
     }
@@ -85,7 +68,7 @@ def compare(ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> dict[st
     b = np.array([p.right for p in theirs], np.float64)
     gained, lost = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
     p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    difference = _resampled(lambda i: float(np.mean(a[i] - b[i])), len(a))
+    difference = resampled(lambda i: float(np.mean(a[i] - b[i])), len(a))
     return {"difference": difference, "gained": gained, "lost": lost, "p": round(float(p), 5)}
 
 
@@ -102,16 +85,6 @@ def _numbers(
     number = {name: i for i, name in enumerate(classes)}
     truth = np.array([number[p.truth] for p in predictions], np.intp)
     return truth, np.array([number[p.answer] for p in predictions], np.intp)
-
-
-def _resampled(statistic: Callable[[NDArray[np.intp]], float], n: int) -> dict[str, float]:
-    everything = np.arange(n)
-    if n == 0:
-        return figure(0.0, 0, 0.0, 1.0)
-    rng = np.random.default_rng(0)
-    found = [statistic(rng.integers(0, n, n)) for _ in range(_RESAMPLES)]
-    low, high = np.quantile(found, (0.025, 0.975))
-    return figure(statistic(everything), n, float(low), float(high))
 
 
 def _balanced(truth: NDArray[np.intp], answer: NDArray[np.intp]) -> float:

@@ -6,7 +6,8 @@ import torch
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from finetune.metrics import compare, measure, wilson
+from finetune.intervals import wilson
+from finetune.metrics import compare, measure
 from finetune.predictions import Prediction, same_answer
 from finetune.report import verdict
 from finetune.scoring import AnswerScorer, Calibration
