@@ -1,7 +1,7 @@
-"""What is trained of a vision-language model, and how that alone is kept, loaded and taken off.
+"""What is trained of a model, and how that alone is kept, loaded and taken off.
 
-Knows nothing of data or loops. The vision tower is never trained: a pattern that reaches it is an
-error.
+Knows nothing of data or loops. The vision tower is trained of an embedder only: of other models a
+pattern that reaches it is an error.
 """
 
 from __future__ import annotations
@@ -12,24 +12,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from finetune.settings import Settings
-from finetune.vlm import Vlm
+from finetune.settings import Role, Settings
 from tools.errors import SettingsError, TrainingFailed
+from tools.models.sources import Located
 
-__all__ = ["Adapted", "Share", "adapt"]
+__all__ = ["Adapted", "Base", "Share", "adapt"]
 
 _WEIGHTS = "weights.safetensors"
 _PARTS = {
     "vision tower": re.compile(r"vision_tower|vision_model|visual|image_encoder"),
     "projector": re.compile(r"multi_modal_projector|connector|mm_projector|merger"),
+    "text decoder": re.compile(r"text_decoder"),
     "language model": re.compile(r"language_model|text_model|lm_head|embed_tokens"),
 }
+_PROJECTIONS = r"(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+_TARGETS: dict[Role, str] = {
+    "answerer": rf".*(language_model|text_model).*\.{_PROJECTIONS}",
+    "captioner": r".*text_decoder\..*\.(query|key|value|dense)",
+    "embedder": r".*(text_model|vision_model)\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)",
+}
+"""Where LoRA goes if the settings do not say."""
+
+
+class Base(Protocol):
+    """A model that is trained, and where it is from."""
+
+    located: Located
+    model: Any
 
 
 @dataclass(frozen=True)
@@ -41,39 +56,43 @@ class Share:
     all: int
 
 
-def adapt(vlm: Vlm, settings: Settings) -> Adapted:
-    """Freeze ``vlm`` and make what ``settings.method`` trains ready to train.
+def adapt(base: Base, settings: Settings) -> Adapted:
+    """Freeze ``base`` and make what ``settings.method`` trains ready to train.
 
-    Raises :class:`SettingsError` where it would train nothing, or the vision tower.
+    Raises :class:`SettingsError` where it would train nothing, or the vision tower of a model that
+    is no embedder.
     """
     torch.manual_seed(settings.training.seed)
-    vlm.model.requires_grad_(False)
+    base.model.requires_grad_(False)
+    sees = settings.role == "embedder"
     if settings.method in ("lora", "qlora"):
-        return Adapted(_with_lora(vlm, settings), vlm, peft=True)
-    for name, parameter in vlm.model.named_parameters():
-        wanted = "projector" if settings.method == "projector" else "language model"
+        return Adapted(_with_lora(base, settings), base, peft=True, sees=sees)
+    whole = "text decoder" if settings.role == "captioner" else "language model"
+    for name, parameter in base.model.named_parameters():
+        wanted = "projector" if settings.method == "projector" else whole
         also = settings.lora.projector_lr is not None and settings.method == "full"
         part = _part(name)
         parameter.requires_grad_(part == wanted or (also and part == "projector"))
-    return Adapted(vlm.model, vlm, peft=False)
+    return Adapted(base.model, base, peft=False, sees=sees)
 
 
 class Adapted:
     """A model with something to train. ``model`` is what the loop trains."""
 
-    def __init__(self, model: Any, vlm: Vlm, *, peft: bool) -> None:
+    def __init__(self, model: Any, base: Base, *, peft: bool, sees: bool = False) -> None:
+        """``sees``: its vision tower may train."""
         self.model = model
-        self.vlm = vlm
+        self.base = base
         self._peft = peft
         reached = [n for n, p in self.trained() if _part(n) == "vision tower"]
-        if reached:
+        if reached and not sees:
             raise SettingsError(
                 f"lora.targets reaches the vision tower ({reached[0]}), which is never trained "
                 "with the language model; start the pattern with .*language_model.*"
             )
         if not any(True for _ in self.trained()):
             raise SettingsError(
-                f"Nothing of {vlm.located.source} would be trained: its parts are "
+                f"Nothing of {base.located.source} would be trained: its parts are "
                 f"{', '.join(s.part for s in self.shares())}; choose another method."
             )
         self.precise(True)
@@ -91,7 +110,7 @@ class Adapted:
         """
         for name, parameter in self.trained():
             if ".lora_" not in name:
-                dtype = torch.float32 if training else self.vlm.model.dtype
+                dtype = torch.float32 if training else self.base.model.dtype
                 parameter.data = parameter.data.to(dtype)
 
     def shares(self) -> list[Share]:
@@ -166,32 +185,33 @@ class Adapted:
                 trained[name].copy_(weight)
 
 
-def _with_lora(vlm: Vlm, settings: Settings) -> Any:
+def _with_lora(base: Base, settings: Settings) -> Any:
     from peft import LoraConfig, get_peft_model
 
     lora = settings.lora
     projector = [
         name
-        for name, _ in vlm.model.named_modules()
+        for name, _ in base.model.named_modules()
         if _part(name) == "projector" and _part(name.rpartition(".")[0]) != "projector"
     ]
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
+    targets = lora.targets or _TARGETS[settings.role]
         lora_dropout=lora.dropout,
-        target_modules=lora.targets,
+        target_modules=targets,
         modules_to_save=projector if lora.projector_lr is not None else None,
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if settings.role == "answerer" else None,
     )
     try:
         with warnings.catch_warnings():
             # PEFT 0.21 asks transformers 5 by an old name.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            return get_peft_model(vlm.model, config)
+            return get_peft_model(base.model, config)
     except (ValueError, re.error) as exc:
         raise SettingsError(
-            f"lora.targets {lora.targets!r} fits no layer of {vlm.located.source}; give a regular "
-            "expression of the full names of its language model's linear layers."
+            f"lora.targets {targets!r} fits no layer of {base.located.source}; give a regular "
+            "expression of the full names of its linear layers that may train."
         ) from exc
 
 

@@ -19,11 +19,16 @@ __all__ = [
     "ModelSettings",
     "Part",
     "PromptSettings",
+    "Role",
     "Settings",
     "TrainingSettings",
 ]
 
+Role = Literal["answerer", "captioner", "embedder"]
 Method = Literal["lora", "qlora", "projector", "full", "linear", "prototypes"]
+
+_METHODS: dict[Role, tuple[Method, ...]] = {"captioner": ("lora", "full"), "embedder": ("lora",)}
+"""What can be trained of a role where not everything can."""
 
 
 class Part(BaseModel):
@@ -38,9 +43,10 @@ class ModelSettings(Part):
     answerer: str = Field(
         "pocket:llava", description="The vision-language model: pocket:NAME, a Hub id or a folder."
     )
+    captioner: str = Field("pocket:blip", description="The model that describes: a BLIP.")
     embedder: str = Field(
         "pocket:clip",
-        description="The embedder that `linear` and `prototypes` stand on, and that every result "
+        description="The embedder: what `linear` and `prototypes` stand on, and what every result "
         "is compared with.",
     )
 
@@ -56,8 +62,9 @@ class DataSettings(Part):
     question_column: str | None = Field(None, description="Column of the question.")
     answer_column: str | None = Field(None, description="Column of the answer.")
     reasoning_column: str | None = Field(None, description="Column of why it is that class.")
-    task: Literal["auto", "classify", "answer"] = Field(
-        "auto", description="Name a class, answer questions, or what the columns say."
+    caption_column: str | None = Field(None, description="Column of the picture's description.")
+    task: Literal["auto", "classify", "answer", "caption"] = Field(
+        "auto", description="Name a class, answer questions, describe, or what the columns say."
     )
     class_names: list[str] | None = Field(None, description="Names of the classes 0, 1, 2….")
     only: list[str] | None = Field(None, description="Only these classes, by name.")
@@ -119,9 +126,10 @@ class LoraSettings(Part):
     rank: int = Field(8, ge=1, le=512, description="r: the adapters' rank.")
     alpha: int = Field(16, ge=1, description="The adapters' weight is alpha / rank.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of inputs left out in training.")
-    targets: str = Field(
-        r".*(language_model|text_model).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
-        description="Regular expression of the layers that get one; never the vision tower.",
+    targets: str | None = Field(
+        None,
+        description="Regular expression of the layers that get one; null: the language model's, "
+        "of an embedder those of both towers.",
     )
     projector_lr: float | None = Field(
         None, gt=0, description="Train the projector too, at this learning rate."
@@ -186,6 +194,7 @@ class Settings(Part):
 
     description: str = Field("", description="What it is for, in a sentence.")
     needs_gpu_gb: float = Field(0, ge=0, description="GPU memory it needs; 0: runs on a CPU.")
+    role: Role = Field("answerer", description="Whose model is trained.")
     method: Method = Field("lora", description="What is trained.")
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()

@@ -141,7 +141,7 @@ def test_what_a_method_trains_moves_and_nothing_else(
     before = {n: p.clone() for n, p in vlm.model.named_parameters()}
     adapted = adapt(vlm, settings)
     adapted.load(run_folder(tmp_path, "m") / "final_model")
-    now = dict(adapted.vlm.model.named_parameters())
+    now = dict(adapted.base.model.named_parameters())
     moved = {n for n, p in before.items() if not torch.equal(p, now.get(n, p))}
     if method == "lora":
         assert not moved
@@ -151,7 +151,7 @@ def test_what_a_method_trains_moves_and_nothing_else(
         assert moved == {n for n, _ in adapted.trained()}
         assert not any("vision_tower" in n for n in moved)
     with adapted.without():
-        again = dict(adapted.vlm.model.named_parameters())
+        again = dict(adapted.base.model.named_parameters())
         assert all(torch.equal(p, again[n]) for n, p in before.items() if n in again)
 
 
