@@ -189,6 +189,7 @@ def _with_lora(base: Base, settings: Settings) -> Any:
     from peft import LoraConfig, get_peft_model
 
     lora = settings.lora
+    targets = lora.targets or _TARGETS[settings.role]
     projector = [
         name
         for name, _ in base.model.named_modules()
@@ -197,7 +198,6 @@ def _with_lora(base: Base, settings: Settings) -> Any:
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
-    targets = lora.targets or _TARGETS[settings.role]
         lora_dropout=lora.dropout,
         target_modules=targets,
         modules_to_save=projector if lora.projector_lr is not None else None,
