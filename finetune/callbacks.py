@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
+from finetune import processes
 from finetune.gradients import check_gradients
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Follow(TrainerCallback):
             check_gradients(self._job.model)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._job.stop.is_set():
+        if processes.any_of(self._job.stop.is_set()):
+            self._job.stop.set()
             control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -58,7 +60,7 @@ class Follow(TrainerCallback):
         seconds = time.monotonic() - self._began
         steps = max(1, state.global_step - self._first)
         left = (state.max_steps - state.global_step) * seconds / steps
-        per_step = self._job.settings.batch * self._job.settings.accumulation
+        per_step = processes.count() * self._job.settings.batch * self._job.settings.accumulation
         self._tell(
             "step",
             step=state.global_step,
@@ -85,7 +87,7 @@ class Follow(TrainerCallback):
         before = [e["loss"] for e in log.read("epoch", fold=fold)]
         self._tell("epoch", step=state.global_step, epoch=state.epoch, loss=loss, watched=watched)
         best = min(before, default=float("inf"))
-        if watched == "validation" and loss < best:
+        if watched == "validation" and loss < best and processes.lead():
             self._job.keep_best()
         losses = [*before, loss]
         since = len(losses) - 1 - losses.index(min(losses))

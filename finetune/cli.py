@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from finetune import cli_options as o
+from finetune import processes
 from finetune.cli_oneshot import oneshot
 from finetune.cli_runs import add_run_commands, runs
 from finetune.cli_show import echo, facts_of_data, following, show_json, worded
@@ -131,11 +132,19 @@ def _train(
         if not as_json:
             for share in learner.describe()["trained"]:
                 echo(f"trains in the {share['part']}: {share['trained']:,} of {share['all']:,}")
+            if processes.count() > 1:
+                echo(f"a step is of {_pictures_a_step(settings.training)}")
             echo(f"run {run.name} in {run.folder}")
         results = carry_out(run, learner, on_event=follow)
     if publish:
         echo(f"on the shelf: {put_on_shelf(run, loaded.home / 'adapters')}")
     show_results(run, results, as_json=as_json)
+
+
+def _pictures_a_step(training: Any) -> str:
+    batch, accumulation, several = training.batch, training.accumulation, processes.count()
+    every = batch * accumulation * several
+    return f"{batch} (batch) x {accumulation} (accumulation) x {several} (processes) = {every}"
 
 
 @app.command()
@@ -194,5 +203,13 @@ app.add_typer(oneshot, name="oneshot")
 
 
 def main() -> None:
-    """Entry point of `python -m finetune`."""
-    app()
+    """Entry point of `python -m finetune`, alone or as one of several processes."""
+    if processes.count() > 1:
+        processes.join()
+    if processes.lead():
+        app()
+        return
+    from finetune.work import assist
+
+    with worded():
+        assist()

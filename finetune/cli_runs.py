@@ -96,11 +96,12 @@ def resume(name: o.RunName, home: o.Home = None, as_json: o.Json = False) -> Non
         if run.status == "finished" and run.results:
             show_results(run, run.results, as_json=as_json)
             return
-        from finetune.pipeline import make_learner
+        from finetune.team import check_processes, shared_learner
         from finetune.work import carry_out
 
         run.check_free()
-        learner = make_learner(run.settings, *run.data())
+        check_processes(run.metadata, run.name)
+        learner = shared_learner(run.settings, *run.data())
         with following(quiet=as_json) as follow:
             results = carry_out(run, learner, on_event=follow)
         show_results(run, results, as_json=as_json)

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from finetune import processes
 from tools.errors import ImprintError, SettingsError
 
 __all__ = ["Follower", "echo", "facts_of_data", "following", "show_json", "worded"]
@@ -32,17 +33,25 @@ def echo(text: str) -> None:
 
 @contextmanager
 def worded() -> Iterator[None]:
-    """Expected failures as one line and an exit code: 2 for settings, 130 when stopped, else 1."""
+    """Expected failures as one line and an exit code: 2 for settings, 130 when stopped, else 1.
+
+    Of several processes the first that fails says why.
+    """
     try:
         yield
     except SettingsError as problem:
-        echo(str(problem))
+        _complain(problem)
         raise typer.Exit(2) from problem
     except ImprintError as problem:
         from finetune.learner import Stopped
 
-        echo(str(problem))
+        _complain(problem)
         raise typer.Exit(130 if isinstance(problem, Stopped) else 1) from problem
+
+
+def _complain(problem: ImprintError) -> None:
+    if processes.claim(str(problem)):
+        echo(str(problem))
 
 
 class Follower:

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from finetune import processes
 from finetune.callbacks import Follow
 from finetune.events import EventLog, Told
 from finetune.settings import TrainingSettings
@@ -65,7 +66,8 @@ def train(job: Job) -> bool:
     trainer = _Trainer(job, _arguments(job))
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(follow)
-    trainer.train(resume_from_checkpoint=str(start) if start else None)
+    with processes.losing():
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
     return not job.stop.is_set()
 
 
@@ -118,6 +120,7 @@ def _arguments(job: Job) -> TrainingArguments:
         remove_unused_columns=False,
         label_names=["labels"],
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
         restore_callback_states_from_checkpoint=False,
     )
 
@@ -137,10 +140,12 @@ class _Trainer(Trainer):
 
     def training_step(self, *args: Any, **keywords: Any) -> torch.Tensor:
         loss = super().training_step(*args, **keywords)
-        if not math.isfinite(float(loss)):
+        bad = not math.isfinite(float(loss))
+        if processes.any_of(bad):
+            value, step = float(loss) if bad else math.nan, self.state.global_step + 1
             raise TrainingFailed(
-                f"The loss is {float(loss)} at step {self.state.global_step + 1}, so nothing of "
-                "this step was kept: lower training.lr, or look at the rows with `prepare`; "
+                f"The loss is {value} at step {step}, so nothing of this step was kept: lower "
+                "training.lr, or look at the rows with `prepare`; "
                 "`runs resume` goes on from the last checkpoint."
             )
         return loss

@@ -19,18 +19,20 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from finetune import processes
 from finetune.data import Plan, Table, gather, make_plan
 from finetune.events import Told
 from finetune.learner import Learner, Session, Stopped
-from finetune.pipeline import execute, make_learner
+from finetune.pipeline import execute
 from finetune.runs import Run, create_run
 from finetune.settings import Settings
+from finetune.team import learn_along, shared_learner
 from tools.config import Config
 from tools.errors import SettingsError, TrainingFailed
 from tools.models.hardware import gpu_gigabytes
 from tools.models.loading import quiet
 
-__all__ = ["carry_out", "failures", "look_at", "prepare_run", "signals"]
+__all__ = ["assist", "carry_out", "failures", "look_at", "prepare_run", "signals"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNWRITTEN = re.compile(
@@ -78,7 +80,7 @@ def prepare_run(
     if on_data is not None:
         on_data(table, plan)
     settings = _described(settings, table)
-    learner = make_learner(settings, table, plan)
+    learner = shared_learner(settings, table, plan)
     folder = config.home / "runs"
     _room(folder, learner.describe(), settings)
     stem = re.sub(r"[^a-z0-9]+", "-", Path(settings.data.source).stem.lower()).strip("-")
@@ -92,6 +94,7 @@ def prepare_run(
 def carry_out(run: Run, learner: Learner, *, on_event: Told | None = None) -> dict[str, Any]:
     """Everything of ``run`` that is not done yet. Ctrl-C saves and stops (:class:`Stopped`)."""
     run.begin()
+    run.update(processes=processes.count())
     with quiet(), signals() as stop, failures(run.folder):
         session = Session(run.folder, run.log, stop, on_event)
         try:
@@ -107,6 +110,12 @@ def carry_out(run: Run, learner: Learner, *, on_event: Told | None = None) -> di
                     run.end("failed", str(problem) or type(problem).__name__)
 
 
+def assist() -> None:
+    """What a process that does not lead does for a run, until the first one ends."""
+    with quiet(), signals() as stop, suppress(processes.Lost), failures(Path.cwd()):
+        learn_along(stop)
+
+
 @contextmanager
 def signals() -> Iterator[Event]:
     """An event that the first Ctrl-C (or SIGTERM) sets; a second one ends the process."""
@@ -116,7 +125,7 @@ def signals() -> Iterator[Event]:
         return
 
     def asked(number: int, frame: Any) -> None:
-        if stop.is_set():
+        if stop.is_set() and processes.count() == 1:  # a launcher may send several for one
             raise KeyboardInterrupt
         stop.set()
 
