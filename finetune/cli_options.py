@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from finetune.settings import Settings
 from finetune.settings_files import load_settings, read_yaml, strategies, with_assignments
+from finetune.stages import laid_over
 from tools.errors import SettingsError
 
 Source = Annotated[
@@ -164,7 +165,7 @@ def settings_of(
         values = read_yaml(known[strategy])
         where.append(f"strategy {strategy}")
     if config is not None:
-        values = _over(values, read_yaml(config))
+        values = laid_over(values, read_yaml(config))
         where.append(str(config))
     given = {flag: value for flag, value in flags.items() if value is not None}
     named = {_KEYS[flag]: _read(flag, value) for flag, value in given.items()}
@@ -181,17 +182,6 @@ def _read(flag: str, value: Any) -> Any:
     if _holds(_field(flag), list):
         return [name.strip() for name in value.split(",") if name.strip()]
     return _yaml(f"--{flag}", value) if _holds(_field(flag), dict) else value
-
-
-def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """``above`` laid over ``below``, key by key, two levels deep."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = (
-            {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
-        )
-    return merged
 
 
 def _assigned(pairs: list[str]) -> dict[str, Any]:

@@ -66,7 +66,8 @@ class Follower:
         kind = event["event"]
         if kind == "stage":
             stage = str(event["stage"])
-            self._begin(_STAGES.get(stage, f"training and measuring {stage}"))
+            words = _STAGES.get(stage, f"training and measuring {stage}")
+            self._begin(f"{words}: {event['part']}" if "part" in event else words)
         elif kind == "opened":
             self._words = self._words or "opening pictures"
             self._advance(event["done"], event["all"], "")

@@ -23,13 +23,27 @@ Told = Callable[[dict[str, Any]], None]
 class EventLog:
     """``events.jsonl``. ``fold`` 0 is the model that is kept; the others measure."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, stage: str = "") -> None:
+        """``stage``: everything added is of it, and nothing else is read or cut."""
         self._path = path
+        self._stage = {"stage": stage} if stage else {}
+
+    def of(self, stage: str) -> EventLog:
+        """The log of a stage, in the same file."""
+        return EventLog(self._path, stage=stage)
+
+    def at(self, path: Path) -> EventLog:
+        """The same log in another file."""
+        return EventLog(path, stage=self._stage.get("stage", ""))
+
+    def text(self) -> str:
+        """All of the file."""
+        return self._path.read_text(encoding="utf-8") if self._path.exists() else ""
 
     def add(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Append an event; returns it."""
         event = {"event": kind, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
-        event |= fields
+        event |= self._stage | fields
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
         return event
@@ -39,7 +53,8 @@ class EventLog:
         return [
             event
             for event in self._lines()
-            if (kind is None or event["event"] == kind)
+            if self._mine(event)
+            and (kind is None or event["event"] == kind)
             and (fold is None or event.get("fold") == fold)
         ]
 
@@ -48,9 +63,12 @@ class EventLog:
         kept = [
             event
             for event in self._lines()
-            if event.get("fold") != fold or event.get("step", 0) <= step
+            if not self._mine(event) or event.get("fold") != fold or event.get("step", 0) <= step
         ]
         write_text(self._path, "".join(json.dumps(event) + "\n" for event in kept))
+
+    def _mine(self, event: dict[str, Any]) -> bool:
+        return self._stage.items() <= event.items()
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         if not self._path.exists():

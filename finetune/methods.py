@@ -84,6 +84,7 @@ class Adapted:
         self.model = model
         self.base = base
         self._peft = peft
+        self._names = {n for n, p in model.named_parameters() if p.requires_grad}
         reached = [n for n, p in self.trained() if _part(n) == "vision tower"]
         if reached and not sees:
             raise SettingsError(
@@ -99,8 +100,15 @@ class Adapted:
         self._start = {name: p.detach().clone() for name, p in self.trained()}
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and weights that train."""
-        return ((n, p) for n, p in self.model.named_parameters() if p.requires_grad)
+        """Names and weights that train, in whichever stage."""
+        return ((n, p) for n, p in self.model.named_parameters() if n in self._names)
+
+    def choose(self, settings: Settings) -> None:
+        """Let only those of them move that ``settings``, of a stage, train."""
+        projector, too = settings.method == "projector", settings.lora.projector_lr is not None
+        for name, parameter in self.trained():
+            own = self.is_projector(name)
+            parameter.requires_grad_(own if projector else too or not own)
 
     def precise(self, training: bool) -> None:
         """float32 for the weights that train while they do, the model's own type afterwards.

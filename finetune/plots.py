@@ -6,6 +6,7 @@ Knows nothing of figures. matplotlib without pyplot: no display, no global state
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,16 @@ def plot_curves(log: EventLog, path: Path) -> None:
     steps, epochs = log.read("step", fold=0), log.read("epoch", fold=0)
     if not steps:
         return
+    place = _places(steps)
     figure, (left, right) = _figure(10, 4, 2)
-    left.plot([e["step"] for e in steps], [e["loss"] for e in steps], label="training")
+    left.plot([place(e) for e in steps], [e["loss"] for e in steps], label="training")
     watched = [e for e in epochs if e["watched"] == "validation"]
     if watched:
-        places, losses = [e["step"] for e in watched], [e["loss"] for e in watched]
+        places, losses = [place(e) for e in watched], [e["loss"] for e in watched]
         left.plot(places, losses, marker="o", label="validation")
     left.set(xlabel="step", ylabel="loss", ylim=(0, None))
     left.legend()
-    right.plot([e["step"] for e in steps], [e["lr"] or 0.0 for e in steps])
+    right.plot([place(e) for e in steps], [e["lr"] or 0.0 for e in steps])
     right.set(xlabel="step", ylabel="learning rate")
     _save(figure, path)
 
@@ -50,6 +52,16 @@ def plot_confusion(confusion: dict[str, Any], path: Path) -> None:
             colour = "white" if shares[i, j] > 0.5 else "black"
             axes.text(j, i, int(counts[i, j]), ha="center", va="center", color=colour, fontsize=8)
     _save(figure, path)
+
+
+def _places(steps: Sequence[Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], int]:
+    """An event's step counted from the start of the first stage; ``steps``: of all, in order."""
+    lengths: dict[Any, int] = {}
+    for event in steps:
+        lengths[event.get("stage")] = event["step"]
+    stages = list(lengths)
+    before = {s: sum(lengths[x] for x in stages[:i]) for i, s in enumerate(stages)}
+    return lambda event: int(before[event.get("stage")] + event["step"])
 
 
 def _figure(width: float, height: float, columns: int) -> tuple[Any, list[Any]]:

@@ -5,7 +5,7 @@ Knows nothing of data, models or files (:mod:`finetune.settings_files` reads and
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -203,6 +203,27 @@ class Settings(Part):
     linear: LinearSettings = LinearSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()
+    stages: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Trainings that follow one another, each from what the one before learned: "
+        "{name: align, method: projector, training: {epochs: 1}}; what a stage does not set is as "
+        "above.",
+    )
+
+    @model_validator(mode="after")
+    def _methods_of_role(self) -> Settings:
+        known = _METHODS.get(self.role, (self.method,))
+        if self.method not in known:
+            raise ValueError(
+                f"role {self.role} is trained by {' or '.join(known)}, not by {self.method}"
+            )
+        return self
+
+    @property
+    def base_model(self) -> str:
+        """Where the model that is trained comes from."""
+        role = "embedder" if self.uses_embedder else self.role
+        return str(getattr(self.model, role))
 
     @property
     def uses_embedder(self) -> bool:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from finetune.settings import Part, Settings
+from finetune.stages import resolved, values_of_stages
 from tools.errors import SettingsError
 
 __all__ = ["load_settings", "read_yaml", "strategies", "with_assignments"]
@@ -65,6 +66,10 @@ def with_assignments(values: Mapping[str, Any], assignments: Mapping[str, Any]) 
         if value is None:
             continue
         part, _, name = key.partition(".")
+        if part == "stages" and name:
+            _assign_in_stage(result, key, value)
+            continue
+        _check_not_hidden(result, key)
         if not name:
             result[part] = value
         elif isinstance(result.setdefault(part, {}), dict):
@@ -74,11 +79,55 @@ def with_assignments(values: Mapping[str, Any], assignments: Mapping[str, Any]) 
 
 def load_settings(values: Mapping[str, Any], *, where: str = "The settings") -> Settings:
     """Checked settings. Raises :class:`SettingsError` that names every problem at once."""
+    found, problems = _checked(values)
+    common = set(problems)
+    for stage, laid, wrong in values_of_stages(values):
+        also = [problem for problem in _checked(laid)[1] if problem not in common]
+        problems += [f"{stage}: {problem}" for problem in (*wrong, *also)]
+    if found is None or problems:
+        raise SettingsError(f"{where}: {'; '.join(problems)}.")
+    return resolved(found)
+
+
+def _checked(values: Mapping[str, Any]) -> tuple[Settings | None, list[str]]:
+    """The settings, or what is wrong with them."""
     try:
-        return Settings.model_validate(dict(values))
+        return Settings.model_validate(dict(values)), []
     except ValidationError as exc:
-        problems = "; ".join(_worded(error) for error in exc.errors())
-        raise SettingsError(f"{where}: {problems}.") from exc
+        return None, [_worded(error) for error in exc.errors()]
+
+
+def _assign_in_stage(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set ``stages.NAME.KEY``. Raises :class:`SettingsError` if no stage has that name."""
+    _, name, *inner = key.split(".", 2)
+    stages = _stages(values)
+    if not inner or name not in [stage.get("name") for stage in stages]:
+        known = ", ".join(str(stage.get("name")) for stage in stages) or "none"
+        raise SettingsError(
+            f"{key}: write stages.NAME.KEY with the name of a stage; there is {known}."
+        )
+    values["stages"] = [
+        with_assignments(stage, {inner[0]: value}) if stage.get("name") == name else stage
+        for stage in stages
+    ]
+
+
+def _check_not_hidden(values: Mapping[str, Any], key: str) -> None:
+    """Raises :class:`SettingsError` for a key that every stage which reads it sets itself."""
+    block, _, name = key.partition(".")
+    for stage in _stages(values):
+        own = stage.get(block)
+        if own is not None and (not name or (isinstance(own, Mapping) and name in own)):
+            raise SettingsError(
+                f"{key}: stage {stage.get('name')} sets its own; set "
+                f"stages.{stage.get('name')}.{key}."
+            )
+
+
+def _stages(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The stages as far as they are some; what is wrong with others is told by the schema."""
+    given = values.get("stages")
+    return [s for s in given if isinstance(s, Mapping)] if isinstance(given, list) else []
 
 
 def _worded(error: Any) -> str:

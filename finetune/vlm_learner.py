@@ -27,6 +27,8 @@ from finetune.predictions import Prediction
 from finetune.prompts import Prompts
 from finetune.scoring import AnswerScorer, Calibration
 from finetune.settings import Settings
+from finetune.stages import stages_of, whole
+from finetune.staging import Part, in_turn
 from finetune.vlm import open_vlm
 from tools.images import Photo
 
@@ -51,7 +53,7 @@ class VlmLearner:
         self.classes = tuple(classes)
         self.prompts = Prompts(settings.prompt, classes)
         self.vlm = open_vlm(settings)
-        self.adapted: Adapted = adapt(self.vlm, settings)
+        self.adapted: Adapted = adapt(self.vlm, whole(settings))
         self._examples = (examples, False)
         self._calibration: Calibration | None = None
 
@@ -64,34 +66,44 @@ class VlmLearner:
             "precision": self.vlm.answerer.precision,
             "device": self.vlm.hardware.device,
             "trained": [vars(share) for share in self.adapted.shares()],
+            "stages": [
+                f"{s.name} ({s.settings.method})" for s in stages_of(self.settings) if s.name
+            ],
             "question": self.prompts.question if self.classes else None,
             "answer": self.settings.prompt.answer,
         }
 
     def fit(self, train: Sequence[Row], val: Sequence[Row], session: Session, fold: int) -> None:
-        settings = self.settings.training
-        check_rows(self.vlm, self.prompts, [*train, *val], settings.max_length)
         self.adapted.precise(True)
-        self.adapted.restart()
-        change = augmentation(self.settings.augmentation, settings.seed)
+        for part in in_turn(self.settings, session, fold, self.adapted):
+            self._learn(part, train, val, session, fold)
+        self.adapted.precise(False)
+        self._calibration = None
+        self._examples = (val, True) if len(val) >= _ENOUGH else (train, False)
+
+    def _learn(
+        self, part: Part, train: Sequence[Row], val: Sequence[Row], session: Session, fold: int
+    ) -> None:
+        settings = part.settings.training
+        check_rows(self.vlm, self.prompts, [*train, *val], settings.max_length)
+        change = augmentation(part.settings.augmentation, settings.seed)
         pictures = RowDataset(train, change)
 
         def at_epoch(epoch: int) -> None:
             pictures.epoch = epoch
 
-        best = session.folder / "best_model"
         job = training.Job(
             model=self.adapted.model,
             train=pictures,
             val=RowDataset(val) if val else None,
             collate=Collator(self.vlm, self.prompts, max_length=settings.max_length),
             settings=settings,
-            checkpoints=session.folder / "checkpoints" / f"fold-{fold}",
-            log=session.log,
+            checkpoints=part.checkpoints,
+            log=part.log,
             fold=fold,
-            keep_best=lambda: replace_folder(best, self.adapted.save),
+            keep_best=lambda: replace_folder(part.best, self.adapted.save),
             stop=session.stop,
-            groups=self._groups,
+            groups=lambda: self._groups(part.settings),
             dtype=self.vlm.model.dtype,
             on_event=session.on_event,
             on_epoch=at_epoch,
@@ -101,9 +113,6 @@ class VlmLearner:
         self.adapted.model.train()
         finished = training.train(job)
         self.adapted.model.eval()
-        self.adapted.precise(False)
-        self._calibration = None
-        self._examples = (val, True) if len(val) >= _ENOUGH else (train, False)
         if not finished:
             session.check()
 
@@ -205,13 +214,12 @@ class VlmLearner:
             for row, response, seconds, mine in zip(rows, said, times, shares, strict=True)
         ]
 
-    def _groups(self) -> list[dict[str, Any]]:
-        """One group, and one for the projector where it has a learning rate of its own."""
-        lr = self.settings.lora.projector_lr
-        names = [n for n, _ in self.adapted.trained()]
-        own = {n for n in names if lr is not None and self.adapted.is_projector(n)}
-        weights = dict(self.adapted.trained())
-        groups: list[dict[str, Any]] = [{"params": [weights[n] for n in names if n not in own]}]
+    def _groups(self, settings: Settings) -> list[dict[str, Any]]:
+        """One group, and one for the projector where it trains beside other weights."""
+        weights = {name: p for name, p in self.adapted.trained() if p.requires_grad}
+        lr = None if settings.method == "projector" else settings.lora.projector_lr
+        own = {n for n in weights if lr is not None and self.adapted.is_projector(n)}
+        groups: list[dict[str, Any]] = [{"params": [p for n, p in weights.items() if n not in own]}]
         if own:
-            groups.append({"params": [weights[n] for n in names if n in own], "lr": lr})
+            groups.append({"params": [weights[n] for n in weights if n in own], "lr": lr})
         return groups
