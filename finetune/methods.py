@@ -26,8 +26,12 @@ __all__ = ["Adapted", "Base", "Share", "adapt"]
 
 _WEIGHTS = "weights.safetensors"
 _PARTS = {
+    # Before the tower, in which Qwen-VL keeps it.
+    "projector": re.compile(
+        r"multi_modal_projector|connector|mm_projector|merger|qformer|query_tokens"
+        r"|language_projection"
+    ),
     "vision tower": re.compile(r"vision_tower|vision_model|visual|image_encoder"),
-    "projector": re.compile(r"multi_modal_projector|connector|mm_projector|merger"),
     "text decoder": re.compile(r"text_decoder"),
     "language model": re.compile(r"language_model|text_model|lm_head|embed_tokens"),
 }

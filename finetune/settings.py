@@ -21,9 +21,12 @@ __all__ = [
     "PromptSettings",
     "Role",
     "Settings",
+    "SuitsSettings",
+    "Task",
     "TrainingSettings",
 ]
 
+Task = Literal["classify", "answer", "caption", "boxes"]
 Role = Literal["answerer", "captioner", "embedder"]
 Method = Literal["lora", "qlora", "projector", "full", "linear", "prototypes"]
 
@@ -184,8 +187,25 @@ class TrainingSettings(Part):
     )
     seed: int = Field(0, ge=0, description="Of the weights and the order.")
     checkpointing: bool = Field(False, description="Recompute activations to save memory.")
+    check_memory: bool = Field(
+        True, description="Refuse what the forecast says does not fit into memory."
+    )
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(
         default_factory=list, description="Where else the curves go."
+    )
+
+
+class SuitsSettings(Part):
+    """What a strategy is for and what it takes, which `strategies` tells; no training reads it."""
+
+    tasks: list[Task] = Field(default_factory=list, description="What it can learn.")
+    examples: tuple[int, int] = Field(
+        (1, 100_000), description="Pictures of each class, or rows without classes: from, to."
+    )
+    memory_gb: float = Field(0, ge=0, description="Memory at its peak, of what it trains on.")
+    download_gb: float = Field(0, ge=0, description="What its models take on the disk.")
+    teraflops: float = Field(
+        0, ge=0, description="10¹² operations of one picture in one pass; the time follows."
     )
 
 
@@ -194,6 +214,7 @@ class Settings(Part):
 
     description: str = Field("", description="What it is for, in a sentence.")
     needs_gpu_gb: float = Field(0, ge=0, description="GPU memory it needs; 0: runs on a CPU.")
+    suits: SuitsSettings = SuitsSettings()
     role: Role = Field("answerer", description="Whose model is trained.")
     method: Method = Field("lora", description="What is trained.")
     model: ModelSettings = ModelSettings()
