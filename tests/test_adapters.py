@@ -178,7 +178,7 @@ def test_one_that_does_not_fit_is_explained_once_and_the_old_one_stays(
     with pytest.raises(TrainingFailed) as refused:
         models.adapters.use("other")
     assert words in str(refused.value)
-    assert json.loads((shelf / "active.json").read_text())["adapter"] == "real"
+    assert json.loads((shelf / "active.json").read_text())["answerer"] == "real"
     (shelf / "active.json").write_text(json.dumps({"adapter": "other"}))
     current = models.adapters.current()
     assert current is not None and current.name == "real" and answers(models)[0] == "disc"

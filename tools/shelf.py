@@ -1,15 +1,15 @@
 """The shelf of adapters on disk: whether one is whole, and which of them is in use.
 
 ``adapters/<name>/`` holds the weights and ``manifest.json``, which was written last;
-``adapters/active.json`` names the one in use and is replaced in one step. Knows nothing of models,
-nor of training, which puts adapters here.
+``adapters/active.json`` names the one in use for each role and is replaced in one step. Knows
+nothing of models, nor of training, which puts adapters here.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ __all__ = [
     "ACTIVE",
     "ADAPTER_NAME",
     "FORMAT",
+    "ROLES",
     "Adapter",
     "activate",
     "active_adapter",
@@ -33,6 +34,8 @@ __all__ = [
 FORMAT = 2
 """Of the manifest."""
 ACTIVE = "active.json"
+ROLES = ("answerer", "captioner", "embedder")
+"""Whose model an adapter may be of."""
 ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CLASSIFIERS = ("linear", "prototypes")
 
@@ -43,25 +46,29 @@ class Adapter:
 
     name: str
     folder: Path
+    role: str
+    """One of :data:`ROLES`."""
+    digest: str
+    """Of its files: another one has other weights."""
     base_model: str
     base_id: str
     precision: str
-    question: str | None
-    """What it was trained to be asked; None: any question."""
-    form: str
-    """Of its answers, with ``{label}`` in it."""
-    classes: tuple[str, ...]
-    """What it was trained to answer; empty where it answers questions."""
-    shown: Mapping[str, str]
-    """Photo id → class of the pictures it was trained on."""
-    remembered: bool
-    """Those pictures were taught in a conversation."""
     worth_using: bool
     """It was right more often than its base model and than the recogniser, beyond chance."""
-    reliability: float
+    verdict: str
+    question: str | None = None
+    """What an answerer was trained to be asked; None: any question."""
+    form: str = ""
+    """Of its answers, with ``{label}`` in it."""
+    classes: tuple[str, ...] = ()
+    """What an answerer was trained to answer; empty where it answers questions."""
+    shown: Mapping[str, str] = field(default_factory=dict)
+    """Photo id → class of the pictures it was trained on."""
+    remembered: bool = False
+    """Those pictures were taught in a conversation."""
+    reliability: float = 0.0
     """How often the class that its answer names is right, in (0, 1): (k + 1) / (n + 2) of those
     that measured it."""
-    verdict: str
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -92,38 +99,36 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def open_adapter(shelf: Path, name: str) -> Adapter:
-    """The adapter of that name.
+def open_adapter(shelf: Path, name: str, role: str | None = None) -> Adapter:
+    """The adapter of that name; of ``role``, where one is wanted.
 
-    Raises :class:`TrainingFailed` for one that is not whole, and for one that no answerer can use.
+    Raises :class:`TrainingFailed` for one that is not whole, for one of another role, and for one
+    that no model can use.
     """
     manifest = read_manifest(shelf / name)
     try:
-        method = manifest["method"]
+        method, found = manifest["method"], str(manifest.get("role", ROLES[0]))
+        if found not in ROLES or (role or found) != found:
+            raise TrainingFailed(
+                f"The adapter {name} is for the {found:.40}, not for the {role or ROLES[0]}: "
+                "activate another one."
+            )
         if method in _CLASSIFIERS:
             raise TrainingFailed(
                 f"{name} is a classifier on the embedder ({method}), and the assistant's answerer "
                 "can't use it: ask it with `predict`, or train with lora, qlora, projector or full."
             )
-        data, prompt = manifest["data"], manifest["prompt"]
-        classes = tuple(str(c) for c in manifest["classes"])
-        figures = manifest["metrics"]["trained"]
-        said = figures["generated_accuracy" if classes else "exact_match"]
-        right, asked = float(said["value"]) * float(said["n"]), float(said["n"])
         return Adapter(
             name,
             shelf / name,
+            found,
+            hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest(),
             str(manifest["base_model"]),
             str(manifest["base_id"]),
             str(manifest["precision"]),
-            manifest["question"] if classes else None,
-            str(prompt["answer"]),
-            classes,
-            {str(photo): str(label) for photo, label in data["train"].items() if classes},
-            str(data["source"]).startswith("memory:"),
             bool(manifest["worth_using"]),
-            (right + 1) / (asked + 2),
             str(manifest["verdict"]),
+            **(_of_answerer(manifest) if found == "answerer" else {}),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as exc:
         raise TrainingFailed(
@@ -132,37 +137,77 @@ def open_adapter(shelf: Path, name: str) -> Adapter:
         ) from exc
 
 
-def activate(shelf: Path, name: str) -> None:
-    """Make an adapter the one in use. Raises what :func:`open_adapter` raises."""
-    open_adapter(shelf, name)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    content = {"adapter": name, "at": now}
-    with whole_file(shelf / ACTIVE, durable=True) as path:
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _of_answerer(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked and answered, and how reliably."""
+    classes = tuple(str(c) for c in manifest["classes"])
+    data, figures = manifest["data"], manifest["metrics"]["trained"]
+    said = figures["generated_accuracy" if classes else "exact_match"]
+    right, asked = float(said["value"]) * float(said["n"]), float(said["n"])
+    return {
+        "question": manifest["question"] if classes else None,
+        "form": str(manifest["prompt"]["answer"]),
+        "classes": classes,
+        "shown": {str(photo): str(label) for photo, label in data["train"].items() if classes},
+        "remembered": str(data["source"]).startswith("memory:"),
+        "reliability": (right + 1) / (asked + 2),
+    }
 
 
-def deactivate(shelf: Path) -> None:
-    """Use no adapter; all of them stay on the shelf."""
-    (shelf / ACTIVE).unlink(missing_ok=True)
+def activate(shelf: Path, name: str) -> Adapter:
+    """Make an adapter the one in use for its role. Raises what :func:`open_adapter` raises."""
+    adapter = open_adapter(shelf, name)
+    try:
+        now = _in_use(shelf)
+    except TrainingFailed:
+        now = {}  # a damaged file is mended by writing a new one
+    _write(shelf, {**now, adapter.role: name})
+    return adapter
 
 
-def active_adapter(shelf: Path) -> str | None:
-    """The name of the adapter in use, None without one.
+def deactivate(shelf: Path, role: str = "answerer") -> None:
+    """Use no adapter for ``role``; all of them stay on the shelf."""
+    try:
+        now = _in_use(shelf)
+    except TrainingFailed:
+        now = {}
+    _write(shelf, {other: name for other, name in now.items() if other != role})
 
-    Raises :class:`TrainingFailed` for a file that names none.
+
+def active_adapter(shelf: Path, role: str = "answerer") -> str | None:
+    """The name of the adapter in use for ``role``, None without one.
+
+    Raises :class:`TrainingFailed` for a file that can't be understood.
     """
+    return _in_use(shelf).get(role)
+
+
+def _in_use(shelf: Path) -> dict[str, str]:
+    """Role → name of its adapter."""
     path = shelf / ACTIVE
     try:
-        name = json.loads(path.read_text(encoding="utf-8"))["adapter"]
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, LookupError, TypeError) as exc:
+        return {}
+    except (OSError, ValueError, TypeError) as exc:
         raise TrainingFailed(
             f"{path} can't be read, so no adapter is in use: activate one again."
         ) from exc
-    if not isinstance(name, str) or not ADAPTER_NAME.fullmatch(name):
-        raise TrainingFailed(f"{path} names no adapter ({name!r:.40}): activate one again.")
-    return name
+    if "adapter" in content:  # how it was written when answerers alone were trained
+        content.setdefault("answerer", content["adapter"])
+    found = {role: content[role] for role in ROLES if role in content}
+    for name in found.values() if found else [None]:
+        if not isinstance(name, str) or not ADAPTER_NAME.fullmatch(name):
+            raise TrainingFailed(f"{path} names no adapter ({name!r:.40}): activate one again.")
+    return found
+
+
+def _write(shelf: Path, found: Mapping[str, str]) -> None:
+    if not found:
+        (shelf / ACTIVE).unlink(missing_ok=True)
+        return
+    content = {**found, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    with whole_file(shelf / ACTIVE, durable=True) as path:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def digest(path: Path) -> str:

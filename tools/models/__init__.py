@@ -16,6 +16,8 @@ from tools.models.choosing import ROLES, Chosen, choose_profile, how_to_get, mis
 from tools.models.hardware import Hardware, choose_hardware
 from tools.models.roles import Answerer, Captioner, Embedder
 from tools.models.sources import locate
+from tools.models.watching import Fitted, News
+from tools.shelf import Adapter
 
 __all__ = ["Models", "open_models"]
 
@@ -33,7 +35,7 @@ def open_models(config: Config, *, hub_cache: Path | None = None) -> "Models":
 
 
 class Models:
-    """One embedder, one captioner and one answerer, each loaded once, when first used.
+    """One embedder, one captioner and one answerer, each loaded when first used.
 
     Holds nothing of a visitor and may be shared by all threads. A role's property raises
     :class:`tools.errors.ModelMissing` (the message has the command that fetches it) or
@@ -52,7 +54,12 @@ class Models:
         self._loaded: dict[str, Any] = {}
         self._lock = RLock()
         self._hardware: Hardware | None = None
-        self._adapters = Adapters(shelf, lambda: self.answerer)
+        news = News()
+        self._adapters = Adapters(shelf, lambda: self.answerer, news)
+        self._fitted: dict[str, Fitted[Any]] = {
+            "captioner": Fitted("captioner", shelf, self._load_captioner, news),
+            "embedder": Fitted("embedder", shelf, self._load_embedder, news),
+        }
 
     @classmethod
     def of(
@@ -94,12 +101,13 @@ class Models:
 
     @property
     def embedder(self) -> Embedder:
-        """Loaded at first use."""
+        """Loaded at first use, and anew when another adapter is set for it: then it has another
+        id, and is another space."""
         return cast(Embedder, self._get("embedder"))
 
     @property
     def captioner(self) -> Captioner:
-        """Loaded at first use."""
+        """Loaded at first use, and anew when another adapter is set for it."""
         return cast(Captioner, self._get("captioner"))
 
     @property
@@ -147,31 +155,36 @@ class Models:
         found = self._loaded.get(role)
         if found is not None:
             return found
+        if role in self._fitted:
+            return self._fitted[role].model()
         with self._lock:
             if role not in self._loaded:
-                self._loaded[role] = self._load(role)
+                self._loaded[role] = self._load_answerer()
             return self._loaded[role]
 
-    def _load(self, role: str) -> Any:
-        choice = self.choice(role)
-        if role == "embedder":
-            return self._load_embedder(choice)
+    def _load_answerer(self) -> Answerer:
+        choice = self.choice("answerer")
         located = locate(choice, hub_cache=self._hub_cache)
-        if role == "captioner":
-            from tools.models.captioner import load_captioner
-
-            return load_captioner(located, self.hardware)
         from tools.models.answerer import load_answerer
 
         return load_answerer(located, self.hardware, quantize=choice.quantize)
 
-    def _load_embedder(self, choice: ModelChoice) -> Embedder:
-        from tools.models.embedder import load_embedder
+    def _load_captioner(self, adapter: Adapter | None) -> Captioner:
+        located = locate(self.choice("captioner"), hub_cache=self._hub_cache)
+        with self._lock:  # one model at a time: transformers imports what it needs meanwhile
+            from tools.models.captioner import load_captioner
 
+            return load_captioner(located, self.hardware, adapter)
+
+    def _load_embedder(self, adapter: Adapter | None) -> Embedder:
+        choice = self.choice("embedder")
         found = [locate(part, hub_cache=self._hub_cache) for part in choice.parts]
-        first = load_embedder(found[0], self.hardware)
-        if len(found) == 1:
-            return first
-        from tools.models.paired import PairedEmbedder, load_image_embedder
+        with self._lock:
+            from tools.models.embedder import load_embedder
 
-        return PairedEmbedder(first, load_image_embedder(found[1], self.hardware))
+            first = load_embedder(found[0], self.hardware, adapter)
+            if len(found) == 1:
+                return first
+            from tools.models.paired import PairedEmbedder, load_image_embedder
+
+            return PairedEmbedder(first, load_image_embedder(found[1], self.hardware))

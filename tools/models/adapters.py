@@ -1,4 +1,4 @@
-"""The adapter in use: noticed on the shelf, checked, put on the answerer, taken off again.
+"""The answerer's adapter: noticed on the shelf, checked, put on the answerer, taken off again.
 
 The weights stand beside the answerer's own and act only while :meth:`Adapters.answer` asks; the
 answerer itself answers as before. Knows nothing of training, and nothing of what was taught.
@@ -14,9 +14,12 @@ from tools.errors import ImprintError, TrainingFailed
 from tools.images import Photo
 from tools.models.adapting import Loaded, load_adapter
 from tools.models.roles import Answerer
-from tools.shelf import ACTIVE, Adapter, activate, active_adapter, deactivate, open_adapter
+from tools.models.watching import News, mark_of
+from tools.shelf import Adapter, activate, active_adapter, deactivate, open_adapter
 
 __all__ = ["Adapters"]
+
+_ROLE = "answerer"
 
 
 class _Adaptable(Answerer, Protocol):
@@ -40,20 +43,23 @@ class _Adaptable(Answerer, Protocol):
 class Adapters:
     """Which adapter is in use. Thread-safe; shared by all who use the answerer."""
 
-    def __init__(self, shelf: Path | None, answerer: Callable[[], Answerer]) -> None:
+    def __init__(
+        self, shelf: Path | None, answerer: Callable[[], Answerer], news: News | None = None
+    ) -> None:
+        """``news``: what changed with the other roles, told by :meth:`news` too."""
         self._shelf = shelf
         self._answerer = answerer
+        self._told = news or News()
         self._lock = RLock()
         self._seen: object = None
         self._loaded: Loaded | None = None
-        self._news = ""
 
     def current(self) -> Adapter | None:
         """The adapter in use. A new ``active.json`` is noticed, checked and followed here.
 
         What can't be used is told by :meth:`news`, and what was in use stays.
         """
-        mark = self._mark()
+        mark = mark_of(self._shelf)
         if mark != self._seen:
             with self._lock:
                 if mark != self._seen:
@@ -64,9 +70,7 @@ class Adapters:
 
     def news(self) -> str:
         """What has changed since this was last asked, in a sentence; mostly nothing."""
-        with self._lock:
-            news, self._news = self._news, ""
-            return news
+        return self._told.take()
 
     def use(self, name: str) -> Adapter:
         """Put an adapter of the shelf to use, now and after a restart.
@@ -75,9 +79,10 @@ class Adapters:
         """
         with self._lock:
             shelf = self._there()
-            self._put(name)
+            self._put(open_adapter(shelf, name, _ROLE))
             activate(shelf, name)
-            self._seen, self._news = self._mark(), ""
+            self._seen = mark_of(self._shelf)
+            self._told.note(_ROLE, "")
             assert self._loaded is not None
             return self._loaded.adapter
 
@@ -89,7 +94,8 @@ class Adapters:
             before = self.current()
             deactivate(self._shelf)
             self._take_off()
-            self._seen, self._news = self._mark(), ""
+            self._seen = mark_of(self._shelf)
+            self._told.note(_ROLE, "")
             return None if before is None else before.name
 
     def answer(
@@ -116,38 +122,32 @@ class Adapters:
         with loaded.on():
             yield
 
-    def _mark(self) -> object:
-        """What tells one ``active.json`` from another."""
-        if self._shelf is None:
-            return None
-        try:
-            found = (self._shelf / ACTIVE).stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
-
     def _follow(self) -> None:
         before = self._loaded.adapter.name if self._loaded is not None else None
         try:
             name = active_adapter(self._there())
             if name is None:
                 self._take_off()
-                self._news = f"I no longer use the adapter {before}." if before else ""
+                self._told.note(_ROLE, f"I no longer use the adapter {before}." if before else "")
                 return
-            self._put(name)
-            self._news = f"I now use the adapter {name}."
+            adapter = open_adapter(self._there(), name, _ROLE)
+            if self._loaded is not None and self._loaded.adapter.digest == adapter.digest:
+                return  # it was another role's that changed
+            self._put(adapter)
+            self._told.note(_ROLE, f"I now use the adapter {name}.")
         except ImprintError as problem:
             kept = f"I go on with {before}" if before else "I go on without one"
-            self._news = f"I can't use the adapter that is set to be used: {problem} {kept}."
+            self._told.note(
+                _ROLE, f"I can't use the adapter that is set to be used: {problem} {kept}."
+            )
 
     def _there(self) -> Path:
         if self._shelf is None:
             raise TrainingFailed("There is no shelf of adapters here: open Imprint with a home.")
         return self._shelf
 
-    def _put(self, name: str) -> None:
+    def _put(self, adapter: Adapter) -> None:
         """Replace the adapter in use. Raises what is wrong with the new one; then the old stays."""
-        adapter = open_adapter(self._there(), name)
         answerer = self._answerer()
         _check_base(adapter, answerer)
         old = self._loaded

@@ -1,4 +1,4 @@
-"""The weights of an adapter on a model: beside its own, acting only when asked, and off again.
+"""The weights of an adapter on a model: beside its own, acting only when asked, or for good.
 
 Knows nothing of which adapter is in use, nor of locks.
 """
@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from tools.errors import TrainingFailed
+from tools.models.sources import Located
 from tools.shelf import Adapter
 
-__all__ = ["Loaded", "load_adapter"]
+__all__ = ["Loaded", "load_adapter", "merge_adapter"]
 
 _LORA = "adapter_model.safetensors"
 _WEIGHTS = "weights.safetensors"
@@ -32,6 +33,10 @@ class Loaded(ABC):
     def remove(self) -> None:
         """Leave the model as it was."""
 
+    @abstractmethod
+    def merge(self) -> None:
+        """Make the model's own weights what the adapter makes of them, for good."""
+
 
 def load_adapter(model: Any, adapter: Adapter) -> Loaded:
     """Put ``adapter`` beside the weights of ``model``.
@@ -43,9 +48,23 @@ def load_adapter(model: Any, adapter: Adapter) -> Loaded:
     if (adapter.folder / _LORA).is_file():
         return _Lora(model, adapter)
     raise TrainingFailed(
-        f"The adapter {adapter.name} has neither {_LORA} nor {_WEIGHTS}, so no answerer can use "
-        "it: train with lora, qlora, projector or full."
+        f"The adapter {adapter.name} has neither {_LORA} nor {_WEIGHTS}, so no model can use it: "
+        "train with lora, qlora, projector or full."
     )
+
+
+def merge_adapter(model: Any, adapter: Adapter, located: Located) -> None:
+    """Put ``adapter`` into the weights of ``model``, which came from ``located``, for good.
+
+    Raises :class:`TrainingFailed` if it was trained on another model or does not fit.
+    """
+    if adapter.base_id != located.id():
+        raise TrainingFailed(
+            f"The adapter {adapter.name} was trained on {adapter.base_model} ({adapter.base_id}), "
+            f"and the {adapter.role} that runs is {located.source} ({located.id()}): start Imprint "
+            "with that model, or train again with this one."
+        )
+    load_adapter(model, adapter).merge()
 
 
 class _Lora(Loaded):
@@ -63,7 +82,7 @@ class _Lora(Loaded):
                 config.inference_mode = True
                 self._peft: Any = get_peft_model(model, config)
         except (OSError, ValueError, LookupError, TypeError) as exc:
-            raise _unfit(adapter.name, exc) from exc
+            raise _unfit(adapter, exc) from exc
         try:
             weights = load_peft_weights(folder, device="cpu")
             result: Any = set_peft_model_state_dict(self._peft, weights)
@@ -71,7 +90,7 @@ class _Lora(Loaded):
                 raise ValueError(f"{result.unexpected_keys[0]} is not in the model")
         except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as exc:
             self.remove()
-            raise _unfit(adapter.name, exc) from exc
+            raise _unfit(adapter, exc) from exc
         self._peft.requires_grad_(False)
         self._peft.eval()
         self._peft.base_model.disable_adapter_layers()
@@ -88,6 +107,10 @@ class _Lora(Loaded):
         # Deleted first: what is unloaded with an adapter leaves its copies of whole parts behind.
         self._peft.delete_adapter("default")
         self._peft.unload()
+
+    def merge(self) -> None:
+        self._peft.base_model.enable_adapter_layers()
+        self._peft.merge_and_unload()
 
 
 class _Whole(Loaded):
@@ -106,7 +129,7 @@ class _Whole(Loaded):
                 if parameter.shape != weight.shape:
                     raise ValueError(f"a weight of shape {tuple(weight.shape)}")
         except (OSError, ValueError, LookupError, SafetensorError) as exc:
-            raise _unfit(adapter.name, exc) from exc
+            raise _unfit(adapter, exc) from exc
         self._pairs = [(p, w.to(p.device, p.dtype)) for p, w in self._pairs]
 
     @contextmanager
@@ -120,6 +143,10 @@ class _Whole(Loaded):
     def remove(self) -> None:
         self._pairs = []  # outside `on` the model's own weights are in place
 
+    def merge(self) -> None:
+        self._exchange()
+        self._pairs = []
+
     def _exchange(self) -> None:
         # Nothing is copied: the two tensors change places.
         swapped = []
@@ -130,8 +157,9 @@ class _Whole(Loaded):
         self._pairs = swapped
 
 
-def _unfit(name: str, exc: Exception) -> TrainingFailed:
+def _unfit(adapter: Adapter, exc: Exception) -> TrainingFailed:
     why = " ".join(str(exc).split())[:160] or type(exc).__name__
     return TrainingFailed(
-        f"The adapter {name} does not fit the answerer that runs ({why}): train it again."
+        f"The adapter {adapter.name} does not fit the {adapter.role} that runs ({why}): train it "
+        "again."
     )

@@ -4,6 +4,7 @@ Knows nothing of labels, memory or thresholds.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -12,10 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import transformers
+from PIL import Image
 from transformers import AutoModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from tools.images import Photo
+from tools.models.adapting import merge_adapter
 from tools.models.hardware import Hardware, choose_hardware, choose_threads, inference
 from tools.models.loading import (
     input_side,
@@ -27,16 +30,24 @@ from tools.models.loading import (
 )
 from tools.models.roles import Features
 from tools.models.sources import Located
+from tools.shelf import Adapter
 from tools.vocabulary import Vocabulary, read_vocabulary
 
-__all__ = ["TransformersEmbedder", "load_embedder"]
+__all__ = ["BACKGROUND", "TransformersEmbedder", "load_embedder"]
 
+BACKGROUND = "background.npz"
+"""The statistics of an embedder, beside its weights."""
 _BATCH = 32
 _Item = TypeVar("_Item")
 
 
-def load_embedder(located: Located, hardware: Hardware | None = None) -> "TransformersEmbedder":
-    """The embedder in ``located``. Raises :class:`ModelFailed`."""
+def load_embedder(
+    located: Located, hardware: Hardware | None = None, adapter: Adapter | None = None
+) -> "TransformersEmbedder":
+    """The embedder in ``located``, with ``adapter`` in its weights.
+
+    Raises :class:`ModelFailed`, and :class:`TrainingFailed` for an adapter that does not fit.
+    """
     # Asked of the class: a wrong model may be fourteen gigabytes.
     model_class: Any = getattr(transformers, str(MODEL_MAPPING_NAMES.get(located.model_type)), None)
     embeds = hasattr(model_class, "get_image_features") and hasattr(
@@ -45,7 +56,11 @@ def load_embedder(located: Located, hardware: Hardware | None = None) -> "Transf
     if not embeds or located.architecture not in ("", model_class.__name__):
         raise wrong_role(located, "embedder", "a CLIP, SigLIP or SigLIP 2 model")
     model = load_model(located, AutoModel, (hardware or choose_hardware()).for_vectors())
-    return TransformersEmbedder(located, model, load_processor(located))
+    embedder = TransformersEmbedder(located, model, load_processor(located))
+    if adapter is not None:
+        merge_adapter(model, adapter, located)
+        embedder = embedder.changed(adapter.digest, adapter.folder / BACKGROUND)
+    return embedder
 
 
 class TransformersEmbedder:
@@ -53,7 +68,7 @@ class TransformersEmbedder:
 
     def __init__(self, located: Located, model: Any, processor: Any) -> None:
         self._located = located
-        self._model = model
+        self.model = model
         self._images = processor.image_processor
         self._tokenizer = processor.tokenizer
         self._lock = Lock()
@@ -63,6 +78,8 @@ class TransformersEmbedder:
         self._context = _context(model, self._tokenizer)
         self._side = input_side(self._images)
         self.id = located.id(str(getattr(self._images, "backend", "pil")))
+        self.background_path: Path | None = located.folder / BACKGROUND
+        """Where the weights keep their background statistics; the file may not exist."""
         self.logit_scale = float(model.logit_scale.detach().float().exp())
         bias = getattr(model, "logit_bias", None)
         self.logit_bias = 0.0 if bias is None else float(bias.detach())
@@ -83,17 +100,31 @@ class TransformersEmbedder:
         """Names shipped with the weights and their aliases; empty where none are."""
         return read_vocabulary(self._located.folder / "vocabulary.json")
 
-    @property
-    def background_path(self) -> Path:
-        """Where the weights keep their background statistics; the file may not exist."""
-        return self._located.folder / "background.npz"
+    def changed(self, digest: str, background: Path | None = None) -> "TransformersEmbedder":
+        """The same model once its weights have changed: another id, and statistics of its own.
+
+        ``digest``: 8 hexadecimal digits or more that name the change.
+        """
+        name, _, weights = self.id.rpartition("-")
+        found = copy(self)
+        found.id = f"{name[:22].rstrip('-')}-{weights}-{digest[:8]}"
+        found.background_path = background
+        return found
+
+    def picture_inputs(self, images: Sequence[Image.Image]) -> Any:
+        """What the model is given of pictures."""
+        shown = [shrink(image, self._side) for image in images]
+        return self._images(images=shown, return_tensors="pt")
 
     def _photos(self, photos: Sequence[Photo]) -> Features:
-        images = [shrink(photo.image, self._side) for photo in photos]
-        inputs = self._images(images=images, return_tensors="pt")
-        return self._forward(self._model.get_image_features, inputs)
+        inputs = self.picture_inputs([photo.image for photo in photos])
+        return self._forward(self.model.get_image_features, inputs)
 
     def _texts(self, texts: Sequence[str]) -> Features:
+        return self._forward(self.model.get_text_features, self.text_inputs(texts))
+
+    def text_inputs(self, texts: Sequence[str]) -> Any:
+        """What the model is given of texts."""
         inputs = self._tokenizer(
             [text.lower() for text in texts] if self._siglip else list(texts),
             padding="max_length" if self._siglip else True,
@@ -103,11 +134,11 @@ class TransformersEmbedder:
             return_tensors="pt",
         )
         inputs.pop("token_type_ids", None)
-        return self._forward(self._model.get_text_features, inputs)
+        return inputs
 
     def _forward(self, method: Any, inputs: Any) -> Features:
         with self._lock, inference(self._threads):
-            features = method(**on_device(inputs, self._model)).pooler_output.float()
+            features = method(**on_device(inputs, self.model)).pooler_output.float()
             unit = torch.nn.functional.normalize(features, dim=-1)
         return unit.cpu().numpy()
 
