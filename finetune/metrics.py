@@ -1,44 +1,97 @@
 """Figures from predictions, each with the number of pictures behind it and a 95 % interval.
 
-Knows nothing of models.
+Of classes, of answers to questions, or of captions. Knows nothing of models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
+from finetune.answer_metrics import vqa_accuracy
+from finetune.caption_metrics import cider, measure_captions
 from finetune.intervals import resampled, wilson
 from finetune.predictions import Prediction, same_answer
 
-__all__ = ["compare", "confusion", "measure"]
+__all__ = ["MAIN", "Kind", "compare", "confusion", "measure", "scores"]
+
+Kind = Literal["classes", "answers", "captions"]
+"""What predictions say of a picture."""
+MAIN: dict[Kind, str] = {"classes": "accuracy", "answers": "exact_match", "captions": "cider"}
+"""The figure that decides, of each kind."""
 
 _BINS = 10
 Array = NDArray[np.float64]
 
 
-def measure(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
-    """Every figure of one model: of classes, or (``classes`` empty) of free answers."""
+def measure(
+    predictions: Sequence[Prediction], classes: Sequence[str], kind: Kind | None = None
+) -> dict[str, Any]:
+    """Every figure of one model. ``kind``: of ``classes`` where there are some, else of answers."""
     n = len(predictions)
+    kind = kind or ("classes" if classes else "answers")
     right = sum(p.right for p in predictions)
     seconds = np.array([p.seconds for p in predictions])
     found: dict[str, Any] = {
         "n": n,
         "seconds_per_picture": resampled(lambda i: float(np.mean(seconds[i])), n),
     }
-    if not classes:
-        return found | {"exact_match": wilson(right, n)}
+    if kind != "classes":
+        found["exact_match"] = wilson(right, n)
+        if kind == "captions":
+            return found | measure_captions(*_beside(predictions))
+        agreed = np.array([vqa_accuracy(p.answer, p.references) for p in predictions])
+        return found | {"vqa_accuracy": resampled(lambda i: float(np.mean(agreed[i])), n)}
     found["accuracy"] = wilson(right, n)
     if any(p.response is not None for p in predictions):
         said = sum(p.said is not None and same_answer(p.said, p.truth) for p in predictions)
         found["generated_accuracy"] = wilson(said, n)
         found["generated_unreadable"] = wilson(sum(p.said is None for p in predictions), n)
+    return found | _of_classes(predictions, classes)
+
+
+def scores(predictions: Sequence[Prediction], kind: Kind) -> Array:
+    """(n,) how right each prediction is, by the figure that decides."""
+    if kind == "captions":
+        return cider(*_beside(predictions))
+    return np.array([p.right for p in predictions], np.float64)
+
+
+def compare(
+    ours: Sequence[Prediction], theirs: Sequence[Prediction], kind: Kind = "classes"
+) -> dict[str, Any]:
+    """How much more of the same pictures ``ours`` has right: paired, with an exact sign test.
+
+    ``gained`` and ``lost`` are pictures on which ours is better and worse; where one is right or
+    wrong the test is McNemar's. The predictions are of the same rows in the same order.
+    """
+    more = scores(ours, kind) - scores(theirs, kind)
+    gained, lost = int((more > 0).sum()), int((more < 0).sum())
+    p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    difference = resampled(lambda i: float(np.mean(more[i])), len(more))
+    return {"difference": difference, "gained": gained, "lost": lost, "p": round(float(p), 5)}
+
+
+def confusion(predictions: Sequence[Prediction], classes: Sequence[str]) -> NDArray[np.int64]:
+    """(C, C) counts; a row is a true class, a column what was answered."""
+    truth, answer = _numbers(predictions, classes)
+    found: NDArray[np.int64] = confusion_matrix(truth, answer, labels=range(len(classes)))
+    return found
+
+
+def _beside(predictions: Sequence[Prediction]) -> tuple[list[str], list[tuple[str, ...]]]:
+    return [p.answer for p in predictions], [p.references for p in predictions]
+
+
+def _of_classes(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
+    n = len(predictions)
+    found: dict[str, Any] = {}
     counts = confusion(predictions, classes)
     truth, answer = _numbers(predictions, classes)
     found["balanced_accuracy"] = resampled(lambda i: _balanced(truth[i], answer[i]), n)
@@ -56,26 +109,6 @@ def measure(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[s
         for k, name in enumerate(classes)
     }
     found["confusion"] = {"classes": list(classes), "rows_are_truth": counts.tolist()}
-    return found
-
-
-def compare(ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> dict[str, Any]:
-    """How much more of the same pictures ``ours`` has right: paired, with McNemar's exact test.
-
-    The predictions are of the same rows in the same order.
-    """
-    a = np.array([p.right for p in ours], np.float64)
-    b = np.array([p.right for p in theirs], np.float64)
-    gained, lost = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
-    p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    difference = resampled(lambda i: float(np.mean(a[i] - b[i])), len(a))
-    return {"difference": difference, "gained": gained, "lost": lost, "p": round(float(p), 5)}
-
-
-def confusion(predictions: Sequence[Prediction], classes: Sequence[str]) -> NDArray[np.int64]:
-    """(C, C) counts; a row is a true class, a column what was answered."""
-    truth, answer = _numbers(predictions, classes)
-    found: NDArray[np.int64] = confusion_matrix(truth, answer, labels=range(len(classes)))
     return found
 
 

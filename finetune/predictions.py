@@ -34,7 +34,7 @@ class Prediction:
 
     ``answer``: the class of highest probability, or the text that was generated. ``said``: the
     class that the generated ``response`` names, None if none. ``probabilities``: of the classes
-    in alphabetical order. ``seconds``: for this picture, all of it.
+    in alphabetical order. ``seconds``: for this picture, all of it. ``others``: what else is true.
     """
 
     id: str
@@ -45,11 +45,17 @@ class Prediction:
     probabilities: tuple[float, ...] = ()
     said: str | None = None
     response: str | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Everything that was said of it by who knows: answers of several people, or captions."""
+        return (self.truth, *self.others)
 
     @property
     def right(self) -> bool:
-        """Whether the answer is the true one, but for case and punctuation."""
-        return same_answer(self.answer, self.truth)
+        """Whether the answer is a true one, but for case and punctuation."""
+        return any(same_answer(self.answer, one) for one in self.references)
 
     @property
     def confidence(self) -> float | None:
@@ -73,7 +79,8 @@ def read_predictions(path: Path) -> list[Prediction] | None:
     if not path.is_file():
         return None
     rows = json.loads(path.read_text(encoding="utf-8"))
-    return [Prediction(**{**r, "probabilities": tuple(r["probabilities"])}) for r in rows]
+    lists = ("probabilities", "others")
+    return [Prediction(**{**r, **{k: tuple(r.get(k, ())) for k in lists}}) for r in rows]
 
 
 def write_csv(

@@ -305,3 +305,24 @@ def test_every_strategy_can_be_read_and_says_what_it_is_for() -> None:
         assert load_settings(yaml.safe_load(one.yaml())) == one
     with pytest.raises(SettingsError, match=r"unknown key lora\.r "):
         load_settings({"lora": {"r": 4}})
+
+
+def test_answers_of_several_people_measure_and_the_commonest_trains(tmp_path: Path) -> None:
+    picture("disc", 0).save(tmp_path / "a.png")
+    people = [{"answer": "no"}, {"answer": "yes"}, {"answer": "yes"}]
+    rows = [
+        {"image": "a.png", "question": "is it round?", "answers": people},
+        {"image": "a.png", "question": "what is it?", "answers": ["disc", " ", "circle"]},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    table = gather(DataSettings(source=str(tmp_path / "rows.jsonl")), load_config())
+    assert [(r.answer, r.others) for r in table.rows] == [
+        ("yes", ("no", "yes")),
+        ("disc", ("circle",)),
+    ]
+    assert [Row.from_json(json.loads(json.dumps(r.to_json()))) for r in table.rows] == list(
+        table.rows
+    )
+    (tmp_path / "rows.jsonl").write_text(json.dumps({**rows[0], "answers": []}), encoding="utf-8")
+    with pytest.raises(DataError, match="answers is empty"):
+        gather(DataSettings(source=str(tmp_path / "rows.jsonl")), load_config())

@@ -6,6 +6,7 @@ import torch
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
+from finetune.answer_metrics import normalised, vqa_accuracy
 from finetune.intervals import wilson
 from finetune.metrics import compare, measure
 from finetune.predictions import Prediction, same_answer
@@ -98,6 +99,53 @@ def test_free_answers_are_matched_but_for_case_and_punctuation() -> None:
     ]
     assert measure(rows, ())["exact_match"]["value"] == 0.5
     assert same_answer("日本", "日本") and not same_answer("?", "!")
+
+
+def test_answers_are_normalised_as_in_visual_question_answering() -> None:
+    for a, b in [
+        ("The two dogs.", "2 dogs"),
+        ("1,000", "1000"),
+        ("3.5", "3.5"),
+        ("don't", "dont"),
+        ("yes, it is", "yes it is"),
+        ("A", "a"),
+        ("black/white", "black white"),
+        ("None", "0"),
+    ]:
+        assert normalised(a) == normalised(b)
+    for a, b in [("3.5", "35"), ("a", "the"), ("yes", "no"), ("cat", "cats"), ("", "0")]:
+        assert normalised(a) != normalised(b)
+
+
+def test_of_ten_people_three_are_enough() -> None:
+    ten = ["yes"] * 2 + ["the cat"] * 3 + ["no"] * 5
+    said = [vqa_accuracy(a, ten) for a in ("Cat!", "yes", "no", "dog")]
+    assert said == pytest.approx([1.0, 2 / 3, 1.0, 0.0])
+    assert vqa_accuracy("a cat", ["cat"]) == 1.0 and vqa_accuracy("cats", ["cat"]) == 0.0
+    assert vqa_accuracy("", []) == 0.0
+    people = Prediction("1", "1.png", "no", "yes", 0.1, others=("no", "yes", "yes"))
+    found = measure([people], ())
+    assert found["vqa_accuracy"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found["exact_match"]["value"] == 1.0  # one of them said so
+
+
+def test_captions_are_compared_picture_by_picture() -> None:
+    def captions(*said: str) -> list[Prediction]:
+        truth = ["a red disc on the left", "a blue box on the right", "two hats in the rain"]
+        return [
+            Prediction(str(i), f"{i}.png", t, s, 0.1, others=(f"there is {t}",))
+            for i, (t, s) in enumerate(zip(truth, said, strict=True))
+        ]
+
+    ours = captions("a red disc on the left", "a blue box", "two hats in the rain")
+    base = captions("a picture", "a blue box", "two cats")
+    found = measure(ours, (), "captions")
+    assert found["exact_match"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert {"bleu", "meteor", "cider", "bleu_signature"} <= set(found)
+    gain = compare(ours, base, "captions")
+    assert (gain["gained"], gain["lost"]) == (2, 0)
+    mine = measure(base, (), "captions")["cider"]["value"]
+    assert gain["difference"]["value"] == pytest.approx(found["cider"]["value"] - mine, abs=1e-3)
 
 
 def test_a_result_is_only_worth_using_when_it_is_shown_to_be_better() -> None:

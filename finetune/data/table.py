@@ -26,7 +26,8 @@ class Found:
     """What a source says of one picture, before anybody has looked at the picture.
 
     Either ``label`` is set, or ``question`` and ``answer`` are. ``reasoning``: why it is the label.
-    ``box``: left, top, right and bottom in pixels of the part that is meant.
+    ``box``: left, top, right and bottom in pixels of the part that is meant. ``others``: further
+    right answers, of several people; they measure and do not train.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Found:
     split: Split | None = None
     box: Box | None = None
     reasoning: str | None = None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Row(Found):
     def to_json(self) -> dict[str, Any]:
         """As ``data.json`` and ``rows.jsonl`` hold it."""
         fields = {**vars(self), "path": str(self.path), "box": list(self.box) if self.box else None}
-        return {_AS.get(k, k): v for k, v in fields.items() if v is not None}
+        return {_AS.get(k, k): v for k, v in fields.items() if v not in (None, ())}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Row:
@@ -85,6 +87,7 @@ class Row(Found):
         }
         fields["path"] = Path(fields["path"])
         fields["box"] = tuple(fields["box"]) if fields["box"] else None
+        fields["others"] = tuple(fields["others"] or ())
         return cls(**fields)
 
 

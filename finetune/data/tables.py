@@ -24,7 +24,10 @@ _COLUMNS = {
     "image": ("image", "file_name", "filename", "image_path", "path", "file", "img", "picture"),
     "label": ("label", "class", "category", "class_name", "labels", "fine_label", "target"),
     "question": ("question", "prompt", "query", "instruction"),
-    "answer": ("answer", "response", "caption", "text", "multiple_choice_answer"),
+    "answer": (
+        *("answer", "response", "caption", "text", "answers", "captions"),
+        "multiple_choice_answer",
+    ),
     "reasoning": ("reasoning", "rationale", "explanation"),
     "split": ("split",),
     "box": ("box",),
@@ -126,6 +129,7 @@ def found_in(
 ) -> Found:
     """What a record says; a picture is named relative to ``path``. Raises :class:`DataError`."""
     values = {role: record.get(column) for role, column in columns.items()}
+    values["answer"], *others = _answers(values.get("answer"))
     absent = [columns[r] for r in columns if r not in _OPTIONAL and _empty(values[r])]
     if absent:
         raise DataError(f"{path.name}, row {number}: {', '.join(absent)} is empty; fill it in.")
@@ -136,11 +140,25 @@ def found_in(
         path.parent / str(values["image"]),
         label=_label(path, number, values.get("label"), settings.class_names),
         question=_text(values.get("question")),
-        answer=_text(values.get("answer")),
+        answer=values["answer"],
         split=None if _empty(split) else splits[str(split).lower()],
         box=_box(path, number, values.get("box")),
         reasoning=_text(values.get("reasoning")) or None,
+        others=tuple(others),
     )
+
+
+def _answers(value: Any) -> list[Any]:
+    """What was answered: the commonest first, then what everybody else said (VQA's ``answers``)."""
+    if not isinstance(value, list):
+        return [_text(value)]
+    said = [_text(one.get("answer") if isinstance(one, Mapping) else one) for one in value]
+    said = [one for one in said if one]
+    if not said:
+        return [None]
+    first = max(said, key=said.count)
+    said.remove(first)
+    return [first, *said]
 
 
 def _label(path: Path, number: int, value: Any, names: Sequence[str] | None) -> str | None:
