@@ -87,8 +87,8 @@ class Follow(TrainerCallback):
         before = [e["loss"] for e in log.read("epoch", fold=fold)]
         self._tell("epoch", step=state.global_step, epoch=state.epoch, loss=loss, watched=watched)
         best = min(before, default=float("inf"))
-        if watched == "validation" and loss < best and processes.lead():
-            self._job.keep_best()
+        if watched == "validation" and loss < best:
+            processes.once(self._job.keep_best)
         losses = [*before, loss]
         since = len(losses) - 1 - losses.index(min(losses))
         patience = self._job.settings.patience

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from finetune import cli_options as o
 from finetune import processes
+from finetune.cli_launch import launch
 from finetune.cli_oneshot import oneshot
 from finetune.cli_runs import add_run_commands, runs
 from finetune.cli_show import echo, facts_of_data, following, show_json, worded
@@ -198,6 +200,9 @@ def pocket(
 
 
 add_run_commands(app)
+app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
+    launch
+)
 app.add_typer(runs, name="runs")
 app.add_typer(oneshot, name="oneshot")
 
@@ -211,5 +216,8 @@ def main() -> None:
         return
     from finetune.work import assist
 
-    with worded():
-        assist()
+    try:
+        with worded():
+            assist()
+    except typer.Exit as done:
+        sys.exit(done.exit_code)

@@ -8,7 +8,7 @@ only where there is more than one process.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -16,7 +16,19 @@ from typing import Any
 
 from tools.errors import TrainingFailed
 
-__all__ = ["Lost", "any_of", "claim", "count", "engine", "heard", "join", "lead", "losing", "tell"]
+__all__ = [
+    "Lost",
+    "any_of",
+    "claim",
+    "count",
+    "engine",
+    "heard",
+    "join",
+    "lead",
+    "losing",
+    "once",
+    "tell",
+]
 
 _LONG = timedelta(days=30)  # the others wait while the first one measures
 _LOST = ("gloo", "nccl", "connection closed by peer", "connection reset", "socket")
@@ -65,6 +77,13 @@ def any_of(mine: bool) -> bool:
     with losing():
         distributed.all_reduce(found, distributed.ReduceOp.MAX, group=_group())
     return bool(found)
+
+
+def once(act: Callable[[], None]) -> None:
+    """Do it in the first process; all go on when it is done."""
+    if lead():
+        act()
+    any_of(False)
 
 
 def tell(message: Any) -> None:
