@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.data.table import Found, Source, Split
-from finetune.data.tables import columns_of, found_in
+from finetune.data.tables import columns_of, each_caption, found_in
 from finetune.settings import DataSettings
 from tools.errors import DataError, PhotoError, SettingsError
 from tools.whole import whole_file
@@ -100,8 +100,9 @@ def arrow_source(
                 unlabelled.append(f"{file}, row {number + 1}: its class is -1, which is none")
                 continue
             places[place] = (shard, image, number)
-            found = found_in(file, number + 1, {**record, image: place}, columns, named, splits)
-            rows.append(replace(found, split=found.split or split))
+            for one in each_caption(record, columns):
+                found = found_in(file, number + 1, {**one, image: place}, columns, named, splits)
+                rows.append(replace(found, split=found.split or split))
 
     def bring(path: Path) -> None:
         shard, column, number = places[path]

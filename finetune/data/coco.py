@@ -5,17 +5,17 @@ Opens no picture. Format: https://cocodataset.org/#format-data.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from finetune.data.table import Box, Found
+from finetune.data.table import DESCRIBE, Box, Found
 from finetune.settings import DataSettings
 from tools.errors import DataError
 
 __all__ = ["coco_rows", "is_coco"]
 
-_QUESTION = "Describe this picture."
 _LEAST_SIDE = 8
 _FOLDERS = ("", "images", "train2017", "val2017", "data")
 
@@ -26,7 +26,7 @@ def is_coco(content: Any) -> bool:
 
 
 def coco_rows(path: Path, content: Mapping[str, Any], settings: DataSettings) -> list[Found]:
-    """Captions when there are any (or the task is `answer`), else one row a box, or a picture.
+    """Captions when there are any (or the task asks for them), else one row a box, or a picture.
 
     Raises :class:`DataError` for annotations of pictures or categories that are not there.
     """
@@ -34,9 +34,9 @@ def coco_rows(path: Path, content: Mapping[str, Any], settings: DataSettings) ->
         files = {image["id"]: _file(path, str(image["file_name"])) for image in content["images"]}
         names = {c["id"]: str(c["name"]) for c in content.get("categories", [])}
         captioned = any("caption" in entry for entry in content["annotations"])
-        if settings.task == "answer" or (settings.task == "auto" and captioned):
+        if settings.task in ("answer", "caption") or (settings.task == "auto" and captioned):
             return [
-                Found(files[e["image_id"]], question=_QUESTION, answer=str(e["caption"]).strip())
+                Found(files[e["image_id"]], question=DESCRIBE, answer=str(e["caption"]).strip())
                 for e in content["annotations"]
                 if str(e.get("caption", "")).strip()
             ]

@@ -16,6 +16,8 @@ from tools.images import Photo, open_photo
 
 __all__ = ["Box", "Found", "Report", "Row", "Source", "Split", "Table"]
 
+DESCRIBE = "Describe this picture."
+"""The question whose answers are captions."""
 Split = Literal["train", "val", "test"]
 Box = tuple[int, int, int, int]
 _AS = {"photo_id": "id", "path": "image"}  # fields under other names in JSON
@@ -73,6 +75,11 @@ class Row(Found):
     def key(self) -> tuple[Any, ...]:
         """Rows of equal keys show the same and ask the same."""
         return (self.photo_id, self.box, self.question)
+
+    @property
+    def is_caption(self) -> bool:
+        """Whether its answer describes the picture."""
+        return self.question == DESCRIBE
 
     def to_json(self) -> dict[str, Any]:
         """As ``data.json`` and ``rows.jsonl`` hold it."""

@@ -16,10 +16,18 @@ from finetune.data.table import Box, Found, Split
 from finetune.settings import DataSettings
 from tools.errors import DataError
 
-__all__ = ["PREPARED", "TABLES", "columns_of", "found_in", "read_json", "table_rows"]
+__all__ = [
+    "PREPARED",
+    "TABLES",
+    "columns_of",
+    "each_caption",
+    "found_in",
+    "read_json",
+    "table_rows",
+]
 
 TABLES = (".csv", ".tsv", ".jsonl", ".json")
-PREPARED = ("rows.jsonl", "metadata.jsonl", "metadata.csv")
+PREPARED = ("rows.jsonl", "metadata.jsonl", "metadata.csv", "captions.jsonl", "captions.csv")
 _COLUMNS = {
     "image": ("image", "file_name", "filename", "image_path", "path", "file", "img", "picture"),
     "label": ("label", "class", "category", "class_name", "labels", "fine_label", "target"),
@@ -28,6 +36,7 @@ _COLUMNS = {
         *("answer", "response", "caption", "text", "answers", "captions"),
         "multiple_choice_answer",
     ),
+    "caption": ("caption", "captions", "text", "sentence", "description", "answer"),
     "reasoning": ("reasoning", "rationale", "explanation"),
     "split": ("split",),
     "box": ("box",),
@@ -42,8 +51,9 @@ def table_rows(path: Path, settings: DataSettings, splits: Mapping[str, Split]) 
         return []
     columns = columns_of(path, records[0], settings)
     return [
-        found_in(path, number, record, columns, settings, splits)
+        found_in(path, number, one, columns, settings, splits)
         for number, record in enumerate(records, 1)
+        for one in each_caption(record, columns)
     ]
 
 
@@ -119,6 +129,15 @@ def columns_of(
     return chosen
 
 
+def each_caption(record: Mapping[str, Any], columns: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """The record, once for each caption where it has a list of them: every one is learned."""
+    column = columns.get("caption", "")
+    several = record.get(column)
+    if not isinstance(several, list):
+        return [record]
+    return [{**record, column: text} for text in several]
+
+
 def found_in(
     path: Path,
     number: int,
@@ -129,7 +148,7 @@ def found_in(
 ) -> Found:
     """What a record says; a picture is named relative to ``path``. Raises :class:`DataError`."""
     values = {role: record.get(column) for role, column in columns.items()}
-    values["answer"], *others = _answers(values.get("answer"))
+    values["answer"], *others = _answers(values.get("caption", values.get("answer")))
     absent = [columns[r] for r in columns if r not in _OPTIONAL and _empty(values[r])]
     if absent:
         raise DataError(f"{path.name}, row {number}: {', '.join(absent)} is empty; fill it in.")
@@ -139,7 +158,7 @@ def found_in(
     return Found(
         path.parent / str(values["image"]),
         label=_label(path, number, values.get("label"), settings.class_names),
-        question=_text(values.get("question")),
+        question=DESCRIBE if "caption" in columns else _text(values.get("question")),
         answer=values["answer"],
         split=None if _empty(split) else splits[str(split).lower()],
         box=_box(path, number, values.get("box")),
@@ -159,6 +178,15 @@ def _answers(value: Any) -> list[Any]:
     first = max(said, key=said.count)
     said.remove(first)
     return [first, *said]
+
+
+def _describes(settings: DataSettings, chosen: Mapping[str, str]) -> bool:
+    """Whether the rows are captions: when that is asked for, or nothing else is there."""
+    if settings.task != "auto":
+        return settings.task == "caption"
+    return "caption" in chosen and (
+        settings.caption_column is not None or not {"label", "question"} & set(chosen)
+    )
 
 
 def _label(path: Path, number: int, value: Any, names: Sequence[str] | None) -> str | None:
