@@ -68,6 +68,8 @@ class Follower:
             stage = str(event["stage"])
             words = _STAGES.get(stage, f"training and measuring {stage}")
             self._begin(f"{words}: {event['part']}" if "part" in event else words)
+        elif kind == "forecast":
+            echo(f"it will take {event['words']}")
         elif kind == "opened":
             self._words = self._words or "opening pictures"
             self._advance(event["done"], event["all"], "")

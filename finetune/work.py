@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from finetune import processes
 from finetune.data import Plan, Table, gather, make_plan
 from finetune.events import Told
+from finetune.forecast import check_memory, forecast
 from finetune.learner import Learner, Session, Stopped
 from finetune.pipeline import execute
 from finetune.runs import Run, create_run
@@ -80,6 +81,12 @@ def prepare_run(
     if on_data is not None:
         on_data(table, plan)
     settings = _described(settings, table)
+    expected = forecast(settings, table.rows)
+    if expected is not None:
+        if on_event is not None:
+            on_event({"event": "forecast", "words": expected.words})
+        if settings.training.check_memory:
+            check_memory(expected)
     learner = shared_learner(settings, table, plan)
     folder = config.home / "runs"
     _room(folder, learner.describe(), settings)
@@ -88,6 +95,8 @@ def prepare_run(
         run = create_run(
             folder, name or f"{stem or 'run'}-{settings.method}"[:60], settings, table, plan
         )
+    if expected is not None:
+        run.update(forecast=expected.to_json())
     return run, learner
 
 

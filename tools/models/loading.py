@@ -23,6 +23,7 @@ __all__ = [
     "load_image_processor",
     "load_model",
     "load_processor",
+    "load_skeleton",
     "load_tokenizer",
     "on_device",
     "quiet",
@@ -72,6 +73,18 @@ def load_model(
         model.to(hardware.device)
     _log.info("%s on %s, %s", located.source, hardware.device, hardware.reason)
     return model.eval()
+
+
+def load_skeleton(located: Located, auto_class: Any, **keywords: Any) -> Any:
+    """The model on the meta device: every name and shape, no weights. Raises ModelFailed."""
+    import torch
+    from transformers import AutoConfig
+
+    with quiet(), _failures_of(located):
+        config = AutoConfig.from_pretrained(located.folder, **_OFFLINE)
+        with torch.device("meta"):
+            build = getattr(auto_class, "from_config", None) or auto_class._from_config
+            return build(config, **keywords)
 
 
 def load_processor(located: Located) -> Any:

@@ -27,17 +27,12 @@ _LANGUAGE = ("language_model", "text_model")
 def nf4_config(located: Located, auto_class: Any, hardware: Hardware) -> Any:
     """A ``BitsAndBytesConfig`` for this architecture (Dettmers et al. 2023, QLoRA: NF4 with
     double quantization). Raises ValueError where no language model can be told apart."""
-    import torch
-    from transformers import AutoConfig, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
+
+    from tools.models.loading import load_skeleton
 
     import_bitsandbytes()
-
-    config = AutoConfig.from_pretrained(
-        located.folder, local_files_only=True, trust_remote_code=False
-    )
-    with torch.device("meta"):  # names only: no memory, no weights
-        build = getattr(auto_class, "from_config", None) or auto_class._from_config
-        skeleton = build(config)
+    skeleton = load_skeleton(located, auto_class)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -1,0 +1,206 @@
+"""The shapes of the models that strategies name, as their repositories give them.
+
+Built on the meta device they have every layer by its name and size, and take no memory.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    Blip2Config,
+    BlipConfig,
+    CLIPConfig,
+    Idefics2Config,
+    Idefics3Config,
+    Lfm2VlConfig,
+    LlavaConfig,
+    PaliGemmaConfig,
+    PreTrainedConfig,
+    Qwen2_5_VLConfig,
+    Qwen2VLConfig,
+)
+
+from tests.tiny_models import BUILDERS
+
+__all__ = ["CONFIGS", "PICTURE_TOKENS", "save_smolvlm_256m", "skeleton", "smolvlm_256m"]
+
+_SO400M = {
+    "model_type": "siglip_vision_model",
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "patch_size": 14,
+}
+_QWEN_EYES = {"depth": 32, "num_heads": 16, "patch_size": 14, "spatial_merge_size": 2}
+
+
+def _llama(vocab: int, hidden: int, inner: int, layers: int, heads: int, kv: int) -> dict[str, Any]:
+    return {
+        "vocab_size": vocab,
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "head_dim": hidden // heads,
+        "max_position_embeddings": 8192,
+    }
+
+
+def smolvlm_256m() -> Idefics3Config:
+    """SmolVLM-256M-Instruct, which is an Idefics3."""
+    return _smolvlm(
+        _llama(49280, 576, 1536, 30, 9, 3),
+        {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "patch_size": 16},
+        side=512,
+        scale=4,
+    )
+
+
+def _smolvlm(
+    text: dict[str, Any], vision: dict[str, Any], *, side: int, scale: int
+) -> Idefics3Config:
+    return Idefics3Config(
+        text_config={"model_type": "llama", "pad_token_id": 2, **text},
+        vision_config={"num_attention_heads": 12, **vision, "image_size": side},
+        scale_factor=scale,
+        image_token_id=49190,
+        pad_token_id=2,
+        tie_word_embeddings=False,
+    )
+
+
+CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
+    "openai/clip-vit-base-patch32": CLIPConfig,
+    "llava-hf/llava-1.5-7b-hf": lambda: LlavaConfig(
+        text_config=_llama(32064, 4096, 11008, 32, 32, 32)
+    ),
+    "HuggingFaceTB/SmolVLM-256M-Instruct": smolvlm_256m,
+    "HuggingFaceTB/SmolVLM-500M-Instruct": lambda: _smolvlm(
+        _llama(49280, 960, 2560, 32, 15, 5),
+        {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "patch_size": 16},
+        side=512,
+        scale=4,
+    ),
+    "HuggingFaceTB/SmolVLM-Instruct": lambda: _smolvlm(
+        _llama(49155, 2048, 8192, 24, 32, 32), _SO400M, side=384, scale=3
+    ),
+    "Qwen/Qwen2-VL-2B-Instruct": lambda: Qwen2VLConfig(
+        text_config={**_llama(151936, 1536, 8960, 28, 12, 2), "tie_word_embeddings": True},
+        vision_config={**_QWEN_EYES, "embed_dim": 1280, "hidden_size": 1536, "mlp_ratio": 4},
+        tie_word_embeddings=True,
+    ),
+    "Qwen/Qwen2.5-VL-3B-Instruct": lambda: Qwen2_5_VLConfig(
+        text_config={**_llama(151936, 2048, 11008, 36, 16, 2), "tie_word_embeddings": True},
+        vision_config={
+            **_QWEN_EYES,
+            "hidden_size": 1280,
+            "intermediate_size": 3420,
+            "out_hidden_size": 2048,
+        },
+        tie_word_embeddings=True,
+    ),
+    "Qwen/Qwen2.5-VL-7B-Instruct": lambda: Qwen2_5_VLConfig(
+        text_config=_llama(152064, 3584, 18944, 28, 28, 4),
+        vision_config={
+            **_QWEN_EYES,
+            "hidden_size": 1280,
+            "intermediate_size": 3420,
+            "out_hidden_size": 3584,
+        },
+        tie_word_embeddings=False,
+    ),
+    "google/paligemma-3b-mix-224": lambda: PaliGemmaConfig(
+        text_config={
+            **_llama(257216, 2048, 16384, 18, 8, 1),
+            "model_type": "gemma",
+            "head_dim": 256,
+        },
+        vision_config={**_SO400M, "image_size": 224, "vision_use_head": False},
+        projection_dim=2048,
+    ),
+    "LiquidAI/LFM2-VL-450M": lambda: Lfm2VlConfig(
+        text_config={
+            "model_type": "lfm2",
+            "hidden_size": 1024,
+            "block_ff_dim": 6656,
+            "intermediate_size": 6656,
+            "num_hidden_layers": 16,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "full_attn_idxs": [2, 5, 8, 10, 12, 14],
+            "vocab_size": 65536,
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "model_type": "siglip2_vision_model",
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "patch_size": 16,
+            "vision_use_head": False,
+        },
+        tie_word_embeddings=True,
+    ),
+    "HuggingFaceM4/idefics2-8b": lambda: Idefics2Config(
+        vision_config={**_SO400M, "model_type": "idefics2_vision", "image_size": 980},
+        text_config={"model_type": "mistral", **_llama(32003, 4096, 14336, 32, 32, 8)},
+        tie_word_embeddings=False,
+    ),
+    "Salesforce/blip2-opt-2.7b": lambda: Blip2Config(
+        text_config={
+            "model_type": "opt",
+            "hidden_size": 2560,
+            "word_embed_proj_dim": 2560,
+            "ffn_dim": 10240,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "vocab_size": 50304,
+        },
+    ),
+    "Salesforce/blip-image-captioning-base": BlipConfig,
+}
+"""Hub id → its configuration."""
+
+PICTURE_TOKENS = {
+    "llava": 576, "idefics3": 81, "qwen2_vl": 256, "qwen2_5_vl": 256, "paligemma": 256,
+    "lfm2_vl": 256, "idefics2": 64, "blip-2": 32,
+}  # fmt: skip
+"""Model type → tokens of a picture that is shown as we show it: one tile."""
+
+
+@cache
+def skeleton(source: str) -> Any:
+    """The model of that Hub id on the meta device."""
+    config = CONFIGS[source]()
+    auto = AutoModel if config.model_type == "clip" else AutoModelForImageTextToText
+    with torch.device("meta"):
+        return auto.from_config(config)
+
+
+def save_smolvlm_256m(folder: Path) -> Path:
+    """A model of SmolVLM-256M's shape with random weights in ``folder``, and its processor.
+
+    The words of its tokenizer are single bytes; a picture is one tile of 64 tokens, as in the real
+    one.
+    """
+    config = smolvlm_256m()
+    _, processor = BUILDERS["idefics3"]()
+    side = config.vision_config.image_size
+    processor.image_processor.size = {"longest_edge": 4 * side}
+    processor.image_processor.max_image_size = {"longest_edge": side}
+    processor.image_seq_len = (side // config.vision_config.patch_size // config.scale_factor) ** 2
+    config.image_token_id = processor.tokenizer.convert_tokens_to_ids("<image>")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
