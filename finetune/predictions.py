@@ -9,10 +9,12 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from finetune.data.boxes import Boxed, boxed_from_json
 from finetune.files import write_json, write_text
 
 __all__ = [
@@ -35,6 +37,8 @@ class Prediction:
     ``answer``: the class of highest probability, or the text that was generated. ``said``: the
     class that the generated ``response`` names, None if none. ``probabilities``: of the classes
     in alphabetical order. ``seconds``: for this picture, all of it. ``others``: what else is true.
+    ``objects``: what is where, if that is asked, and ``found``: what was seen where, surest first.
+    ``episode``: the number of the task it belongs to, where tasks are what is measured.
     """
 
     id: str
@@ -46,6 +50,13 @@ class Prediction:
     said: str | None = None
     response: str | None = None
     others: tuple[str, ...] = ()
+    by_name: str | None = None
+    """The class by its name alone, where the answer is not by the name alone."""
+    likelihood: float | None = None
+    """Mean log probability of a token of what is true."""
+    objects: tuple[Boxed, ...] | None = None
+    found: tuple[Boxed, ...] = ()
+    episode: int | None = None
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -79,8 +90,13 @@ def read_predictions(path: Path) -> list[Prediction] | None:
     if not path.is_file():
         return None
     rows = json.loads(path.read_text(encoding="utf-8"))
-    lists = ("probabilities", "others")
-    return [Prediction(**{**r, **{k: tuple(r.get(k, ())) for k in lists}}) for r in rows]
+    return [_prediction(row) for row in rows]
+
+
+def _prediction(row: Mapping[str, Any]) -> Prediction:
+    lists = {name: tuple(row.get(name, ())) for name in ("probabilities", "others")}
+    boxes = {name: boxed_from_json(row.get(name)) for name in ("objects", "found")}
+    return Prediction(**{**row, **lists, **boxes, "found": boxes["found"] or ()})
 
 
 def write_csv(

@@ -12,9 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "AugmentationSettings",
+    "BoxSettings",
     "DataSettings",
+    "EvaluationSettings",
     "LinearSettings",
     "LoraSettings",
+    "MamlSettings",
     "Method",
     "ModelSettings",
     "Part",
@@ -28,7 +31,7 @@ __all__ = [
 
 Task = Literal["classify", "answer", "caption", "boxes"]
 Role = Literal["answerer", "captioner", "embedder"]
-Method = Literal["lora", "qlora", "projector", "full", "linear", "prototypes"]
+Method = Literal["lora", "qlora", "projector", "full", "linear", "prototypes", "box", "maml"]
 
 _METHODS: dict[Role, tuple[Method, ...]] = {"captioner": ("lora", "full"), "embedder": ("lora",)}
 """What can be trained of a role where not everything can."""
@@ -66,8 +69,9 @@ class DataSettings(Part):
     answer_column: str | None = Field(None, description="Column of the answer.")
     reasoning_column: str | None = Field(None, description="Column of why it is that class.")
     caption_column: str | None = Field(None, description="Column of the picture's description.")
-    task: Literal["auto", "classify", "answer", "caption"] = Field(
-        "auto", description="Name a class, answer questions, describe, or what the columns say."
+    task: Literal["auto", "classify", "answer", "caption", "boxes"] = Field(
+        "auto",
+        description="Name a class, answer, describe, find things, or what the columns say.",
     )
     class_names: list[str] | None = Field(None, description="Names of the classes 0, 1, 2….")
     only: list[str] | None = Field(None, description="Only these classes, by name.")
@@ -149,6 +153,26 @@ class LinearSettings(Part):
     tower_lr: float = Field(1e-5, gt=0, description="Learning rate of those layers.")
 
 
+class BoxSettings(Part):
+    """A head that finds things, on the patches of the embedder."""
+
+    width: int = Field(128, ge=8, multiple_of=4, description="Its width.")
+    layers: int = Field(1, ge=1, description="Its layers, in which patches see one another.")
+
+
+class MamlSettings(Part):
+    """An initialisation that adapts in a few steps (Finn et al. 2017), learned in episodes."""
+
+    ways: int = Field(5, ge=2, description="Labels in an episode.")
+    shots: int = Field(1, ge=1, description="Pictures of each label to adapt to.")
+    queries: int = Field(5, ge=1, description="Pictures of each label, at most, to be judged by.")
+    rank: int = Field(32, ge=1, description="Rank of the layer put on the embedder's vectors.")
+    inner_steps: int = Field(5, ge=1, description="Steps of adapting.")
+    inner_lr: float = Field(0.05, gt=0, description="Their learning rate.")
+    episodes: int = Field(200, ge=1, description="Episodes that are called an epoch.")
+    measured: int = Field(200, ge=20, description="Episodes of what was held out, to measure.")
+
+
 class AugmentationSettings(Part):
     """What is done to training pictures, each time anew. 0 is nothing."""
 
@@ -159,6 +183,15 @@ class AugmentationSettings(Part):
     )
     noise: float = Field(0.0, ge=0, lt=1, description="Standard deviation, of a range of 0 to 1.")
     flip: bool = Field(False, description="Mirror half of them; wrong for letters and for left.")
+
+
+class EvaluationSettings(Part):
+    """What is tried with a trained model besides the pictures that measure it."""
+
+    controls: bool = Field(
+        True, description="Blank pictures, the adapter off, false yes, what is forgotten."
+    )
+    sample: int = Field(100, ge=8, description="Pictures at most that a control looks at.")
 
 
 class TrainingSettings(Part):
@@ -222,8 +255,11 @@ class Settings(Part):
     prompt: PromptSettings = PromptSettings()
     lora: LoraSettings = LoraSettings()
     linear: LinearSettings = LinearSettings()
+    box: BoxSettings = BoxSettings()
+    maml: MamlSettings = MamlSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     stages: list[dict[str, Any]] = Field(
         default_factory=list,
         description="Trainings that follow one another, each from what the one before learned: "
@@ -240,6 +276,12 @@ class Settings(Part):
             )
         return self
 
+    @model_validator(mode="after")
+    def _boxes(self) -> Settings:
+        if self.method == "box" and self.data.task != "boxes":
+            raise ValueError("method box learns from boxes: set data.task to boxes (--task boxes)")
+        return self
+
     @property
     def base_model(self) -> str:
         """Where the model that is trained comes from."""
@@ -249,7 +291,7 @@ class Settings(Part):
     @property
     def uses_embedder(self) -> bool:
         """Whether the embedder is trained, rather than the vision-language model."""
-        return self.method in ("linear", "prototypes")
+        return self.method in ("linear", "prototypes", "box", "maml")
 
     def yaml(self) -> str:
         """All of it, as a file that `train --config` reads."""

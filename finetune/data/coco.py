@@ -1,4 +1,4 @@
-"""COCO json: captions as answers, or the boxes of categories as pictures of classes.
+"""COCO json: captions as answers, the boxes of categories as pictures of classes, or as boxes.
 
 Opens no picture. Format: https://cocodataset.org/#format-data.
 """
@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from finetune.data.table import DESCRIBE, Box, Found
+from finetune.data.boxes import Boxed, Sides
+from finetune.data.table import DESCRIBE, Box, Found, Source
 from finetune.settings import DataSettings
 from tools.errors import DataError
 
-__all__ = ["coco_rows", "is_coco"]
+__all__ = ["coco_boxes", "coco_rows", "is_coco"]
 
 _LEAST_SIDE = 8
 _FOLDERS = ("", "images", "train2017", "val2017", "data")
@@ -48,10 +49,59 @@ def coco_rows(path: Path, content: Mapping[str, Any], settings: DataSettings) ->
                 rows.append(Found(files[entry["image_id"]], label=name, box=box))
         return rows
     except (KeyError, TypeError, ValueError) as exc:
-        raise DataError(
-            f"{path.name} is not complete COCO ({type(exc).__name__}: {exc}): each annotation "
-            "needs the id of a picture and of a category in the file."
-        ) from exc
+        raise _incomplete(path, exc) from exc
+
+
+def coco_boxes(path: Path, content: Mapping[str, Any]) -> Source:
+    """One row a picture, with all its boxes; those that can't be used are named.
+
+    A picture without boxes shows nothing of the classes. Raises :class:`DataError` as
+    :func:`coco_rows` does.
+    """
+    try:
+        pictures = {image["id"]: image for image in content["images"]}
+        names = {c["id"]: str(c["name"]) for c in content.get("categories", [])}
+        objects: dict[Any, list[Boxed]] = {number: [] for number in pictures}
+        bad = []
+        for entry in content["annotations"]:
+            picture, label = pictures[entry["image_id"]], names[entry["category_id"]]
+            box = _sides(entry, picture.get("width"), picture.get("height"))
+            if isinstance(box, str):
+                bad.append(f"{picture['file_name']}, {label} {entry.get('id', '')}: {box}")
+            else:
+                objects[entry["image_id"]].append(Boxed(label, box))
+        rows = [
+            Found(_file(path, str(picture["file_name"])), objects=tuple(objects[number]))
+            for number, picture in pictures.items()
+        ]
+        return Source(rows, bad=bad)
+    except (KeyError, TypeError, ValueError) as exc:
+        raise _incomplete(path, exc) from exc
+
+
+def _sides(entry: Mapping[str, Any], width: float | None, height: float | None) -> Sides | str:
+    """Left, top, right and bottom inside the picture, as far as its size is told; or why not."""
+    given = entry.get("bbox")
+    if entry.get("iscrowd"):
+        return "its box is around many of them (iscrowd), not around one"
+    try:
+        left, top, across, down = (float(side) for side in given or ())
+    except (TypeError, ValueError):
+        return f"bbox {given!r:.60} is not [left, top, width, height]"
+    if not all(map(math.isfinite, (left, top, across, down))) or min(across, down) <= 0:
+        return f"bbox {given!r:.60} covers nothing"
+    right, bottom = min(left + across, width or math.inf), min(top + down, height or math.inf)
+    left, top = max(0.0, left), max(0.0, top)
+    if min(right - left, bottom - top) < 1:
+        return f"bbox {given!r:.60} is outside of its picture of {width} by {height}"
+    return left, top, right, bottom
+
+
+def _incomplete(path: Path, exc: Exception) -> DataError:
+    return DataError(
+        f"{path.name} is not complete COCO ({type(exc).__name__}: {exc}): each annotation needs "
+        "the id of a picture and of a category in the file."
+    )
 
 
 def _file(path: Path, name: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from finetune.data.sources import find_rows
@@ -58,12 +59,19 @@ def _chosen(found: list[Found], settings: DataSettings) -> list[Found]:
     """The rows of the classes that are wanted."""
     if settings.only is None:
         return found
-    missing = sorted(set(settings.only) - {one.label for one in found if one.label})
+    missing = sorted(set(settings.only) - {label for one in found for label in one.labels})
     if missing:
         raise DataError(
             f"{settings.source} has no class called {', '.join(missing)}: name others in data.only."
         )
-    return [one for one in found if one.label in settings.only]
+    wanted = set(settings.only)
+    return [
+        replace(one, objects=tuple(x for x in one.objects if x.label in wanted))
+        if one.objects is not None
+        else one
+        for one in found
+        if one.objects is not None or one.label in wanted
+    ]
 
 
 def _opened(
@@ -162,7 +170,18 @@ def _check(table: Table, settings: DataSettings) -> None:
             f"None of the {len(bad)} files in {source} is a picture that opens ({shown}): give "
             "PNG, JPEG, WebP, GIF or BMP files."
         )
-    if not table.classes:
+    if settings.task == "boxes" and not table.boxed:
+        raise DataError(
+            f"{source} does not say what is where: give COCO json with a bbox for each annotation, "
+            "or what `prepare` made of it."
+        )
+    if table.boxed and not table.classes:
+        why = "; ".join(bad[:_SHOWN]) or "none are given"
+        raise DataError(
+            f"{source} has no box that can be used ({why}): give each picture the boxes of what "
+            "is in it."
+        )
+    if not table.classes or table.boxed:
         return
     if len(table.classes) == 1:
         raise DataError(

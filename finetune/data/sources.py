@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.data.arrow import arrow_files, arrow_source, hub_folder
-from finetune.data.coco import coco_rows, is_coco
+from finetune.data.coco import coco_boxes, coco_rows, is_coco
 from finetune.data.table import Found, Source, Split
 from finetune.data.tables import PREPARED, TABLES, read_json, table_rows
 from finetune.settings import DataSettings
@@ -55,6 +55,8 @@ def find_rows(settings: DataSettings, config: Config) -> Source:
     if path.is_dir():
         return Source(_folder(path))
     if path.suffix.lower() == ".json" and is_coco(content := read_json(path)):
+        if settings.task == "boxes":
+            return coco_boxes(path, content)
         return Source(coco_rows(path, content, settings))
     if path.suffix.lower() in TABLES:
         return Source(table_rows(path, settings, _SPLITS))

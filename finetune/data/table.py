@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from finetune.data.boxes import Boxed, boxed_from_json
 from tools.errors import DataError
 from tools.images import Photo, open_photo
 
-__all__ = ["Box", "Found", "Report", "Row", "Source", "Split", "Table"]
+__all__ = ["DESCRIBE", "Box", "Found", "Report", "Row", "Source", "Split", "Table"]
 
 DESCRIBE = "Describe this picture."
 """The question whose answers are captions."""
@@ -27,7 +28,8 @@ _AS = {"photo_id": "id", "path": "image"}  # fields under other names in JSON
 class Found:
     """What a source says of one picture, before anybody has looked at the picture.
 
-    Either ``label`` is set, or ``question`` and ``answer`` are. ``reasoning``: why it is the label.
+    ``label`` is set, or ``question`` and ``answer`` are, or ``objects``: what is where.
+    ``reasoning``: why it is the label.
     ``box``: left, top, right and bottom in pixels of the part that is meant. ``others``: further
     right answers, of several people; they measure and do not train.
     """
@@ -40,6 +42,12 @@ class Found:
     box: Box | None = None
     reasoning: str | None = None
     others: tuple[str, ...] = ()
+    objects: tuple[Boxed, ...] | None = None
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes it shows: one, or one for each of its objects."""
+        return [one.label for one in self.objects or ()] if self.label is None else [self.label]
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ class Row(Found):
     def to_json(self) -> dict[str, Any]:
         """As ``data.json`` and ``rows.jsonl`` hold it."""
         fields = {**vars(self), "path": str(self.path), "box": list(self.box) if self.box else None}
+        fields["objects"] = None if self.objects is None else [list(one) for one in self.objects]
         return {_AS.get(k, k): v for k, v in fields.items() if v not in (None, ())}
 
     @classmethod
@@ -95,6 +104,7 @@ class Row(Found):
         fields["path"] = Path(fields["path"])
         fields["box"] = tuple(fields["box"]) if fields["box"] else None
         fields["others"] = tuple(fields["others"] or ())
+        fields["objects"] = boxed_from_json(fields["objects"])
         return cls(**fields)
 
 
@@ -134,12 +144,17 @@ class Table:
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes, in alphabetical order."""
-        return tuple(sorted({row.label for row in self.rows if row.label is not None}))
+        return tuple(sorted({label for row in self.rows for label in row.labels}))
+
+    @property
+    def boxed(self) -> bool:
+        """Whether it says what is where."""
+        return any(row.objects is not None for row in self.rows)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows of each class."""
-        found = Counter(row.label for row in self.rows if row.label is not None)
+        """Rows of each class, or objects where it says what is where."""
+        found = Counter(label for row in self.rows for label in row.labels)
         return {name: found[name] for name in self.classes}
 
     @property

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.data.table import Box, Found, Split
+from finetune.data.boxes import Boxed, boxed_from_json
+from finetune.data.table import DESCRIBE, Box, Found, Split
 from finetune.settings import DataSettings
 from tools.errors import DataError
 
@@ -40,8 +41,9 @@ _COLUMNS = {
     "reasoning": ("reasoning", "rationale", "explanation"),
     "split": ("split",),
     "box": ("box",),
+    "objects": ("objects",),
 }
-_OPTIONAL = ("reasoning", "split", "box")  # may be empty in some rows
+_OPTIONAL = ("reasoning", "split", "box", "objects")  # may be empty in some rows
 
 
 def table_rows(path: Path, settings: DataSettings, splits: Mapping[str, Split]) -> list[Found]:
@@ -115,6 +117,22 @@ def columns_of(
             f"{path.name} has no column for the picture's file (it has "
             f"{', '.join(map(str, first))}): name it with --image-column."
         )
+    if settings.task == "boxes":
+        if "objects" not in chosen:
+            raise DataError(
+                f"{path.name} has no column of objects, each [label, [left, top, right, bottom], "
+                "1]: boxes are read from COCO json, and from what `prepare` made of it."
+            )
+        return {role: chosen[role] for role in ("image", "split", "objects") if role in chosen}
+    chosen.pop("objects", None)
+    if _describes(settings, chosen):
+        if "caption" not in chosen:
+            raise DataError(
+                f"{path.name} has no column for a caption (it has {', '.join(map(str, first))}): "
+                "name it with --caption-column."
+            )
+        return {k: v for k, v in chosen.items() if k in ("image", "caption", "split", "box")}
+    chosen.pop("caption", None)
     asks = settings.task == "answer" or (settings.task == "auto" and "label" not in chosen)
     if asks and not {"question", "answer"} <= set(chosen):
         raise DataError(
@@ -211,6 +229,16 @@ def _box(path: Path, number: int, value: Any) -> Box | None:
             f"{path.name}, row {number}: box {value!r} is not [left, top, right, bottom]."
         ) from None
     return (left, top, right, bottom)
+
+
+def _objects(path: Path, number: int, value: Any) -> tuple[Boxed, ...] | None:
+    try:
+        return boxed_from_json(value)
+    except (TypeError, ValueError, LookupError):
+        raise DataError(
+            f"{path.name}, row {number}: objects {value!r:.60} is not a list of [label, [left, "
+            "top, right, bottom], 1]."
+        ) from None
 
 
 def _empty(value: Any) -> bool:
