@@ -10,8 +10,9 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from types import TracebackType
 from typing import Any, Literal, cast
 
@@ -104,7 +105,7 @@ class Imprint:
         self._home = MemoryHome(config)
         self._recalls: dict[str, Recall] = {}
         self._conversations: dict[tuple[str, str], Conversation] = {}
-        self._lock = Lock()
+        self._lock = RLock()
 
     @property
     def memory(self) -> Memory:
@@ -119,14 +120,22 @@ class Imprint:
                 f"{name!r:.50} is no name of a workspace: use 1–41 characters of a–z, 0–9 and '-'."
             )
         with self._lock:
+            sight = self._look()
             if name not in self._recalls:
-                self._recalls[name] = Recall(self.sight, self._home.workspace(name))
+                self._recalls[name] = Recall(sight, self._home.workspace(name))
             return self._recalls[name]
+
+    def _look(self) -> Sight:
+        """The sight as of now: another one, also for the memories, where another embedder runs."""
+        sight = self.sight.fresh()
+        if sight is not self.sight:
+            self.sight = sight
+            self._recalls.clear()
+        return sight
 
     def conversation(self, id: str | None = None, *, workspace: str | None = None) -> Conversation:
         """The conversation of that id, as it was left; a new one without an id."""
-        recall = self.recall(workspace)
-        name = recall.memory.workspace
+        name = self.recall(workspace).memory.workspace
         id = id or secrets.token_hex(8)
         folder = self.config.home / "memory" / name / "conversations"
         with self._lock:
@@ -134,7 +143,7 @@ class Imprint:
             if key not in self._conversations:
                 self._conversations[key] = Conversation(
                     id,
-                    recall,
+                    partial(self.recall, name),
                     Transcript(folder, id),
                     self._brain,
                     self._router,
@@ -152,7 +161,8 @@ class Imprint:
 
     def caption(self, photo: Any) -> str:
         """A sentence that describes a photo."""
-        return describe(self.sight, open_photo(photo), self.recall())
+        recall = self.recall()
+        return describe(recall.sight, open_photo(photo), recall)
 
     def answer(self, photo: Any, question: str) -> str:
         """The answer to a question about a photo."""
@@ -161,21 +171,26 @@ class Imprint:
         opened, adapter = open_photo(photo), self.models.adapters.current()
         if adapter is not None and not adapter.classes:
             return self.models.adapters.answer(adapter, opened, question)
-        looked = look_closer(self.sight, opened, question, self.recall())
+        recall = self.recall()
+        looked = look_closer(recall.sight, opened, question, recall)
         if looked is not None:
             return looked
         return self.models.answerer.answer(opened, question)
 
     def embed(self, photo: Any) -> Features:
         """The unit vector (d,) of a photo, float32."""
-        return self.sight.vector(open_photo(photo)).copy()
+        with self._lock:
+            sight = self._look()
+        return sight.vector(open_photo(photo)).copy()
 
     def similarity(self, photo: Any, texts: Sequence[str]) -> list[float]:
         """The cosine of a photo with each text, in [-1, 1]."""
         if not texts:
             return []
-        vectors = self.models.embedder.embed_texts(list(texts))
-        return [float(x) for x in vectors @ self.embed(photo)]
+        with self._lock:
+            sight = self._look()
+        vectors = sight.embedder.embed_texts(list(texts))
+        return [float(x) for x in vectors @ sight.vector(open_photo(photo))]
 
     def process(
         self,

@@ -4,7 +4,7 @@ Knows nothing of pages or terminals. Turns of one conversation run one after ano
 conversations share nothing but the memory of their workspace.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -44,7 +44,7 @@ class Conversation:
     def __init__(
         self,
         conversation_id: str,
-        recall: Recall,
+        recalled: Callable[[], Recall],
         transcript: Transcript,
         brain: Brain | None,
         router: BaseChatModel,
@@ -52,7 +52,8 @@ class Conversation:
         jobs: Jobs | None = None,
     ) -> None:
         self.id = conversation_id
-        self._recall = recall
+        self._recalled = recalled
+        self._recall = recalled()
         self._transcript = transcript
         self._brain = brain
         self._router = router
@@ -85,7 +86,7 @@ class Conversation:
 
     @property
     def recall(self) -> Recall:
-        """The workspace's memory and recognizer."""
+        """The workspace's memory and recognizer, as of the last turn."""
         return self._recall
 
     def photo(self, number: int) -> Photo:
@@ -169,6 +170,7 @@ class Conversation:
             turn = Turn(text[: self._settings.max_text], (), at=now())
             yield self._end(turn, Reply(""), [*problems, problem])
             return
+        self._recall = self._recalled()  # another embedder may run by now: not within a turn
         memory = self._recall.memory
         memory.refresh()
         numbers = self._transcript.add_photos(opened)

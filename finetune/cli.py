@@ -15,6 +15,7 @@ from finetune import processes
 from finetune.cli_launch import launch
 from finetune.cli_oneshot import oneshot
 from finetune.cli_runs import add_run_commands, runs
+from finetune.cli_shelf import shelf
 from finetune.cli_show import echo, facts_of_data, following, show_json, worded
 
 __all__ = ["app", "main"]
@@ -79,6 +80,10 @@ def prepare(
             show_json(table.to_json() | {"measured_on": plan.how})
 
 
+_OF_ROLE = {"captioner": "pocket-captions", "embedder": "pocket-embedder"}
+"""The strategies of roles for which few and many pictures are no matter."""
+
+
 def _training(default: str | None) -> Callable[..., None]:
     """A command that trains; ``default`` is its strategy when neither file nor name is given."""
 
@@ -96,7 +101,8 @@ def _training(default: str | None) -> Callable[..., None]:
         flags: dict[str, Any],
     ) -> None:
         with worded():
-            chosen = strategy or (default if config is None else None)
+            own = _OF_ROLE.get(str(flags["role"]), default) if default else None
+            chosen = strategy or (own if config is None else None)
             if chosen is None and config is None:
                 raise typer.BadParameter("give --config FILE or --strategy NAME")
             settings = o.settings_of(
@@ -204,6 +210,7 @@ app.command(context_settings={"ignore_unknown_options": True, "allow_intersperse
     launch
 )
 app.add_typer(runs, name="runs")
+app.add_typer(shelf, name="shelf")
 app.add_typer(oneshot, name="oneshot")
 
 

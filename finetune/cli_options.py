@@ -49,6 +49,7 @@ DATA = (
     "question_column",
     "answer_column",
     "reasoning_column",
+    "caption_column",
     "class_names",
     "max_samples",
     "shots",
@@ -56,7 +57,9 @@ DATA = (
 )
 """Flags for what is trained on."""
 TRAINING = (
+    "role",
     "model",
+    "captioner",
     "embedder",
     "method",
     "epochs",
@@ -80,7 +83,9 @@ _KEYS = {
     **{flag: f"training.{flag}" for flag in TRAINING},
     **{flag: f"prompt.{flag}" for flag in ("question", "answer", "system", "descriptions")},
     "model": "model.answerer",
+    "captioner": "model.captioner",
     "embedder": "model.embedder",
+    "role": "role",
     "method": "method",
     "rank": "lora.rank",
     "flip": "augmentation.flip",

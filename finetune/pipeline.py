@@ -7,7 +7,7 @@ was. Knows nothing of methods: a learner learns, whatever it is.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,6 +31,14 @@ def make_learner(settings: Settings, table: Table, plan: Plan) -> Learner:
         # PEFT imports it too, with all of the Trainer, and then it asks the Hub for a kernel where
         # the CPU has AVX512-BF16 (bitsandbytes 0.50, backends/cpu/ops.py).
         import_bitsandbytes()
+    if settings.role == "captioner":
+        from finetune.captioning import CaptionLearner
+
+        return CaptionLearner(settings, table.rows)
+    if settings.role == "embedder":
+        from finetune.contrastive import EmbedderLearner
+
+        return EmbedderLearner(settings, table, table.take(plan.final.train))
     if settings.method == "prototypes":
         from finetune.prototypes import PrototypeLearner
 
@@ -56,7 +64,7 @@ def execute(run: Run, learner: Learner, session: Session) -> dict[str, Any]:
         found = read_predictions(path)
         if found is None:
             session.check()
-            session.tell(event="stage", stage=name)
+            session.tell(event="stage", stage=stage or name)
             found = compute()
             write_predictions(path, found)
         return found

@@ -70,6 +70,7 @@ def _manifest(run: Run, results: Mapping[str, Any], folder: Path) -> dict[str, A
         "format": FORMAT,
         "run": run.name,
         "created": _now(),
+        "role": run.settings.role,
         "method": results["method"],
         "base_model": model["base_model"],
         "base_id": model["base_id"],

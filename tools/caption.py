@@ -34,7 +34,7 @@ def caption_image(
     if len(texts) > 1:
         numbers = desk.numbers(photos)
         texts = [f"Photo {n}: {t}" for n, t in zip(numbers, texts, strict=True)]
-    return "\n".join(texts), captions
+    return "\n".join(x for x in (*texts, desk.models.adapters.news()) if x), captions
 
 
 def _caption(desk: Desk, photo: Photo) -> Caption:

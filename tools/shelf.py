@@ -29,6 +29,7 @@ __all__ = [
     "digest",
     "open_adapter",
     "read_manifest",
+    "role_of",
 ]
 
 FORMAT = 2
@@ -99,6 +100,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def role_of(manifest: Mapping[str, Any]) -> str:
+    """Whose model it is of: answerers alone were trained when manifests did not say."""
+    return str(manifest.get("role", "answerer"))
+
+
 def open_adapter(shelf: Path, name: str, role: str | None = None) -> Adapter:
     """The adapter of that name; of ``role``, where one is wanted.
 
@@ -107,7 +113,7 @@ def open_adapter(shelf: Path, name: str, role: str | None = None) -> Adapter:
     """
     manifest = read_manifest(shelf / name)
     try:
-        method, found = manifest["method"], str(manifest.get("role", ROLES[0]))
+        method, found = manifest["method"], role_of(manifest)
         if found not in ROLES or (role or found) != found:
             raise TrainingFailed(
                 f"The adapter {name} is for the {found:.40}, not for the {role or ROLES[0]}: "

@@ -1,0 +1,78 @@
+"""Commands on the shelf of adapters: what is on it, which one each role uses, and using none."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from finetune import cli_options as o
+from finetune.cli_show import echo, show_json, worded
+
+__all__ = ["shelf"]
+
+shelf = typer.Typer(
+    help="What was published: list it, use it, or stop using it.", no_args_is_help=True
+)
+
+
+@shelf.command("list")
+def list_(home: o.Home = None, as_json: o.Json = False) -> None:
+    """Every adapter, whose it is, and whether it is in use."""
+    from finetune.shelf import list_adapters, read_manifest
+    from tools.config import load_config
+    from tools.shelf import active_adapter, role_of
+
+    with worded():
+        place = load_config(home=home).home / "adapters"
+        rows = []
+        for name in list_adapters(place):
+            manifest = read_manifest(place / name)
+            role = role_of(manifest)
+            used = active_adapter(place, role) == name
+            rows.append(
+                {"name": name, "role": role, "in_use": used, "verdict": manifest["verdict"]}
+            )
+        if as_json:
+            show_json(rows)
+            return
+        for row in rows:
+            used = "in use" if row["in_use"] else ""
+            typer.echo(f"{row['name']:<28} {row['role']:<10} {used:<7} {row['verdict']}".rstrip())
+        if not rows:
+            echo("The shelf is empty: put a run on it with `publish RUN`.")
+
+
+@shelf.command()
+def use(
+    name: Annotated[str, typer.Argument(help="An adapter, as `shelf list` names it.")],
+    home: o.Home = None,
+) -> None:
+    """Let the assistant use an adapter for its role from now on; it need not be restarted."""
+    from finetune.shelf import activate
+    from tools.config import load_config
+
+    with worded():
+        adapter = activate(load_config(home=home).home / "adapters", name)
+        typer.echo(f"The {adapter.role} uses {adapter.name} from now on.")
+
+
+@shelf.command()
+def stop(
+    role: Annotated[str, typer.Argument(help="answerer, captioner or embedder.")],
+    home: o.Home = None,
+) -> None:
+    """Let the assistant use no adapter for a role; all of them stay on the shelf."""
+    from tools.config import load_config
+    from tools.errors import SettingsError
+    from tools.shelf import ROLES, active_adapter, deactivate
+
+    with worded():
+        if role not in ROLES:
+            raise SettingsError(f"There is no role {role!r:.40}: there is {', '.join(ROLES)}.")
+        place = load_config(home=home).home / "adapters"
+        before = active_adapter(place, role)
+        deactivate(place, role)
+        typer.echo(
+            f"The {role} uses {before} no longer." if before else f"The {role} uses no adapter."
+        )
