@@ -29,9 +29,9 @@ def list_(home: o.Home = None, as_json: o.Json = False) -> None:
         for name in list_adapters(place):
             manifest = read_manifest(place / name)
             role = role_of(manifest)
-            used = active_adapter(place, role) == name
+            in_use = active_adapter(place, role) == name
             rows.append(
-                {"name": name, "role": role, "in_use": used, "verdict": manifest["verdict"]}
+                {"name": name, "role": role, "in_use": in_use, "verdict": manifest["verdict"]}
             )
         if as_json:
             show_json(rows)

@@ -119,6 +119,6 @@ class _Loop(nn.Module):
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         return {"loss": self._loss(batch)}
 
-    def state_dict(self, *args: Any, **keywords: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **keywords: Any) -> dict[str, Any]:  # type: ignore[override]
         whole = super().state_dict(*args, **keywords)
         return {name: weight for name, weight in whole.items() if name in self._trained}

@@ -21,6 +21,7 @@ from tools.vocabulary import Vocabulary, shipped_vocabulary
 
 if TYPE_CHECKING:
     from tools.background import Background
+    from tools.survey import Survey
 
 __all__ = ["SURE", "TEMPLATES", "Sight", "SightModels", "softmax"]
 
@@ -50,7 +51,7 @@ class SightModels(Protocol):
 
     @property
     def adapters(self) -> Adapters:
-        """What was trained on top of the answerer."""
+        """What was trained on top of the models."""
 
     @property
     def profile(self) -> str:
@@ -60,13 +61,16 @@ class SightModels(Protocol):
 class Sight:
     """The embedder with what belongs to it. Thread-safe."""
 
-    def __init__(self, models: SightModels, cache: Path | None = None) -> None:
+    def __init__(
+        self, models: SightModels, cache: Path | None = None, survey: "Survey | None" = None
+    ) -> None:
         """``cache``: a folder for what takes long to compute and any start may use again."""
         self.models = models
         from tools.survey import Survey  # scipy's optimisers take long to import
 
-        self.survey = Survey(cache / "background" if cache else None)
+        self.survey = survey or Survey(cache / "background" if cache else None)
         self._lock = Lock()
+        self._embedder: Embedder | None = None
         self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._words: dict[str, NDArray[np.float32]] = {}
         self._names: Vocabulary | None = None
@@ -75,8 +79,21 @@ class Sight:
 
     @property
     def embedder(self) -> Embedder:
-        """The embedder itself."""
-        return self.models.embedder
+        """The embedder itself: the same one for good, whatever is activated meanwhile."""
+        if self._embedder is None:
+            found = self.models.embedder
+            with self._lock:
+                self._embedder = self._embedder or found
+        return self._embedder
+
+    def fresh(self) -> "Sight":
+        """This one, or where another embedder runs by now a new one, for what begins now.
+
+        Vectors of two embedders must never meet, so who has begun with one ends with it.
+        """
+        if self._embedder is None or self.models.embedder is self._embedder:
+            return self
+        return Sight(self.models, survey=self.survey)
 
     @property
     def background(self) -> "Background":
