@@ -1,10 +1,12 @@
 """Small changes to a training picture: crop, rotation, colour, noise, and a mirror when asked.
 
-Each change depends on the seed, the epoch and the row's number alone, so that a run that goes on
+Each change depends on the seed, the view and the picture's number alone, so that a run that goes on
 after a stop shows the same pictures. Knows nothing of models.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -18,14 +20,20 @@ _ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color
 
 
 def augmentation(settings: AugmentationSettings, seed: int) -> Change | None:
-    """The change for each picture of each epoch; None when nothing is changed."""
-    if not any(settings.model_dump().values()):
-        return None
+    """The change of pictures that ``settings`` ask for; None when nothing is changed."""
+    return _Augmentation(settings, seed) if any(settings.model_dump().values()) else None
 
-    def change(image: Image.Image, epoch: int, number: int) -> Image.Image:
-        return _changed(image, settings, np.random.default_rng((seed, epoch, number)))
 
-    return change
+@dataclass(frozen=True)
+class _Augmentation:
+    """A :data:`finetune.collate.Change`."""
+
+    settings: AugmentationSettings
+    seed: int
+
+    def __call__(self, image: Image.Image, view: int, number: int) -> Image.Image:
+        rng = np.random.default_rng((self.seed, view, number))
+        return _changed(image, self.settings, rng)
 
 
 def _changed(

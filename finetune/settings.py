@@ -24,6 +24,7 @@ __all__ = [
     "PromptSettings",
     "Role",
     "Settings",
+    "SpeedSettings",
     "SuitsSettings",
     "Task",
     "TrainingSettings",
@@ -228,6 +229,28 @@ class TrainingSettings(Part):
     )
 
 
+class SpeedSettings(Part):
+    """What is left out or done once. Nothing here changes what is learned, but for `views`."""
+
+    cache: bool = Field(
+        True, description="Keep on disk what a frozen vision tower makes of each picture."
+    )
+    cache_gb: float = Field(8, gt=0, description="Disk it takes at most, in GB, over all runs.")
+    views: int = Field(
+        4, ge=0, description="So many augmented views of each picture; 0: a new one every epoch."
+    )
+    grouping: bool = Field(True, description="Rows of like length together: less padding.")
+    supervised_only: bool = Field(
+        True, description="Compute at the end of the model only what the answer's tokens need."
+    )
+    one_tile: bool = Field(
+        True, description="A picture whole, as the assistant looks at it, not cut into tiles."
+    )
+    dequantise: bool = Field(
+        True, description="qlora: unpack the 4-bit weights once where there is memory for it."
+    )
+
+
 class SuitsSettings(Part):
     """What a strategy is for and what it takes, which `strategies` tells; no training reads it."""
 
@@ -260,6 +283,7 @@ class Settings(Part):
     augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    speed: SpeedSettings = SpeedSettings()
     stages: list[dict[str, Any]] = Field(
         default_factory=list,
         description="Trainings that follow one another, each from what the one before learned: "

@@ -14,10 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from finetune.settings import Settings
+from finetune.speed_nf4 import unpack
 from tools.config import ModelChoice
 from tools.errors import SettingsError
 from tools.models.answerer import TransformersAnswerer, load_answerer
 from tools.models.hardware import Hardware, choose_hardware
+from tools.models.loading import load_image_processor
 from tools.models.sources import Located, locate
 
 __all__ = ["IGNORED", "Vlm", "open_vlm"]
@@ -39,25 +41,39 @@ def open_vlm(settings: Settings) -> Vlm:
     quantize = settings.method == "qlora"
     hardware = choose_hardware()
     answerer = load_answerer(located, hardware, quantize=quantize)
+    if not settings.speed.one_tile:
+        _in_tiles(located, answerer.processor.image_processor)
+    packed = None
     if quantize:
         _keep_gradients(answerer.model)
-    return Vlm(located, answerer, hardware)
+        packed = unpack(answerer.model) if settings.speed.dequantise else "switched off"
+    return Vlm(located, answerer, hardware, packed=packed)
 
 
 class Vlm:
     """The model with its processor, and how texts become ids."""
 
     def __init__(
-        self, located: Located, answerer: TransformersAnswerer, hardware: Hardware
+        self,
+        located: Located,
+        answerer: TransformersAnswerer,
+        hardware: Hardware,
+        *,
+        packed: str | None = None,
     ) -> None:
+        """``packed``: why its 4-bit weights are unpacked at each step, if they are."""
         self.located = located
         self.answerer = answerer
         self.hardware = hardware
+        self.packed = packed
         self.model = answerer.model
         self.tokenizer = answerer.processor.tokenizer
         self.prompt_end, self._lead, self._end = _turn(answerer.processor)
         self._ends = _end_ids(self.model, self.tokenizer)
         self.pad = int(self.tokenizer.pad_token_id or 0)
+        self._sized = _sized(answerer.processor.image_processor)
+        self._prompts: dict[tuple[str, tuple[int, int] | None], list[int]] = {}
+        self._answers: dict[tuple[str, bool], list[int]] = {}
 
     @property
     def image_token(self) -> int:
@@ -76,8 +92,26 @@ class Vlm:
         """What the answerer gives the model, a batch of one."""
         return dict(self.answerer.inputs(image, question))
 
+    def pixels(self, image: Image.Image) -> dict[str, Tensor]:
+        """What of :meth:`prompt` is the picture."""
+        prompt = self.prompt(image, "?")
+        return {k: v for k, v in prompt.items() if k not in ("input_ids", "attention_mask")}
+
+    def prompt_ids(self, question: str, size: tuple[int, int] = (64, 64)) -> list[int]:
+        """The ids of the prompt for a picture of ``size``: what it shows does not change them."""
+        key = (question, size if self._sized else None)
+        if key not in self._prompts:
+            prompt = self.prompt(Image.new("RGB", size), question)
+            self._prompts[key] = prompt["input_ids"][0].tolist()
+        return self._prompts[key]
+
     def answer_ids(self, answer: str, *, ended: bool = True) -> list[int]:
         """The ids the model should go on with after a prompt; ``ended``: its end token last."""
+        if (answer, ended) not in self._answers:
+            self._answers[answer, ended] = self._answer_ids(answer, ended)
+        return self._answers[answer, ended]
+
+    def _answer_ids(self, answer: str, ended: bool) -> list[int]:
         text = self._lead + self.answerer.plain(answer) + (self._end if ended else "")
         before = self._ids(self.prompt_end)
         ids = self._ids(self.prompt_end + text)
@@ -88,12 +122,18 @@ class Vlm:
 
     def questions_fit(self, questions: Sequence[str], answers: Sequence[str]) -> int:
         """The most tokens that a question and an answer of these take, pictures included."""
-        blank = Image.new("RGB", (64, 64))
-        asked = max(self.prompt(blank, q)["input_ids"].shape[1] for q in set(questions))
+        asked = max(len(self.prompt_ids(q)) for q in set(questions))
         return asked + max(len(self.answer_ids(a)) for a in set(answers))
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _sized(images: Any) -> bool:
+    """Whether a picture's size decides how many tokens stand for it."""
+    if hasattr(images, "do_image_splitting"):
+        return bool(images.do_image_splitting)
+    return not (getattr(images, "do_center_crop", False) or "height" in dict(images.size))
 
 
 def _turn(processor: Any) -> tuple[str, str, str]:
@@ -108,6 +148,13 @@ def _turn(processor: Any) -> tuple[str, str, str]:
         lead, _, end = whole[len(prompt) :].partition(_MARK)
         return prompt, lead, end
     return prompt, "" if prompt[-1:].isspace() else " ", ""
+
+
+def _in_tiles(located: Located, images: Any) -> None:
+    """Have pictures cut into tiles as the model's own files say."""
+    own = load_image_processor(located)
+    if hasattr(own, "do_image_splitting"):
+        images.do_image_splitting, images.size = own.do_image_splitting, own.size
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from finetune.predictions import Prediction
 from finetune.prompts import Prompts
 from finetune.scoring import AnswerScorer, Calibration
 from finetune.settings import Settings
+from finetune.speed import Quick, quick, where_not
 from finetune.stages import stages_of, whole
 from finetune.staging import Part, in_turn
 from finetune.vlm import open_vlm
@@ -69,6 +70,7 @@ class VlmLearner:
             "stages": [
                 f"{s.name} ({s.settings.method})" for s in stages_of(self.settings) if s.name
             ],
+            "slow": where_not(self.vlm, self.settings.speed),
             "question": self.prompts.question if self.classes else None,
             "answer": self.settings.prompt.answer,
         }
@@ -85,18 +87,47 @@ class VlmLearner:
         self, part: Part, train: Sequence[Row], val: Sequence[Row], session: Session, fold: int
     ) -> None:
         settings = part.settings.training
-        check_rows(self.vlm, self.prompts, [*train, *val], settings.max_length)
+        lengths = check_rows(self.vlm, self.prompts, [*train, *val], settings.max_length)
+        if settings.checkpointing:
+            self.vlm.model.enable_input_require_grads()
+        self.adapted.model.train()
+        speed = part.settings.speed
+        with quick(self.vlm, self.adapted.model, speed, _features(session)) as fast:
+            job = self._job(part, train, val, session, fold, fast)
+            if speed.grouping:
+                job = replace(job, lengths=lengths[: len(train)])
+            finished = training.train(job)
+        self.adapted.model.eval()
+        if not finished:
+            session.check()
+
+    def _job(
+        self,
+        part: Part,
+        train: Sequence[Row],
+        val: Sequence[Row],
+        session: Session,
+        fold: int,
+        fast: Quick,
+    ) -> training.Job:
+        settings = part.settings.training
         change = augmentation(part.settings.augmentation, settings.seed)
-        pictures = RowDataset(train, change)
+        pictures = RowDataset(train, change, views=fast.views)
 
         def at_epoch(epoch: int) -> None:
             pictures.epoch = epoch
 
-        job = training.Job(
+        return training.Job(
             model=self.adapted.model,
             train=pictures,
             val=RowDataset(val) if val else None,
-            collate=Collator(self.vlm, self.prompts, max_length=settings.max_length),
+            collate=Collator(
+                self.vlm,
+                self.prompts,
+                max_length=settings.max_length,
+                tower=fast.tower,
+                supervised_only=fast.supervised_only,
+            ),
             settings=settings,
             checkpoints=part.checkpoints,
             log=part.log,
@@ -108,13 +139,6 @@ class VlmLearner:
             on_event=session.on_event,
             on_epoch=at_epoch,
         )
-        if settings.checkpointing:
-            self.vlm.model.enable_input_require_grads()
-        self.adapted.model.train()
-        finished = training.train(job)
-        self.adapted.model.eval()
-        if not finished:
-            session.check()
 
     def predict(
         self, rows: Sequence[Row], session: Session, *, base: bool = False
@@ -223,3 +247,8 @@ class VlmLearner:
         if own:
             groups.append({"params": [weights[n] for n in weights if n in own], "lr": lr})
         return groups
+
+
+def _features(session: Session) -> Path:
+    """Beside the runs, for all of them."""
+    return session.folder.parents[1] / "features"

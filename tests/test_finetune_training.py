@@ -113,7 +113,7 @@ def test_only_the_answer_and_its_end_are_supervised(tmp_path: Path) -> None:
             where = (labels != IGNORED).nonzero().flatten()
             assert torch.equal(ids[where], kept)
             # What stands before is the prompt that the assistant asks with, to the id.
-            asked = vlm.prompt(items[number]["image"], rows[number].question or "what is this?")
+            asked = vlm.prompt(items[number].image(), rows[number].question or "what is this?")
             assert torch.equal(ids[: where[0]], asked["input_ids"][0])
             assert (ids[: where[0]] == vlm.image_token).any()
             assert batch["attention_mask"][number].sum() == where[-1] + 1
