@@ -45,7 +45,7 @@ class Follow(TrainerCallback):
             self._job.on_epoch(self._epoch(state))
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step + 1 == _CHECKED:
+        if state.global_step + 1 == _CHECKED and processes.engine() == "ddp":
             check_gradients(self._job.model)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -88,7 +88,7 @@ class Follow(TrainerCallback):
         self._tell("epoch", step=state.global_step, epoch=state.epoch, loss=loss, watched=watched)
         best = min(before, default=float("inf"))
         if watched == "validation" and loss < best:
-            processes.once(self._job.keep_best)
+            self._job.keep_best()
         losses = [*before, loss]
         since = len(losses) - 1 - losses.index(min(losses))
         patience = self._job.settings.patience

@@ -144,7 +144,7 @@ class Adapted:
 
     def restart(self) -> None:
         """Every trained weight as it was before training."""
-        self._put(self._start)
+        self.put(self._start)
 
     @contextmanager
     def without(self) -> Iterator[None]:
@@ -154,11 +154,11 @@ class Adapted:
                 yield
             return
         now = {name: p.detach().clone() for name, p in self.trained()}
-        self._put(self._start)
+        self.put(self._start)
         try:
             yield
         finally:
-            self._put(now)
+            self.put(now)
 
     def save(self, folder: Path) -> None:
         """What was trained, and nothing else, in ``folder``."""
@@ -186,9 +186,10 @@ class Adapted:
         path = folder / _WEIGHTS
         if not path.is_file():
             raise _unfit(folder, f"{_WEIGHTS} is not there")
-        self._put(load_file(path))
+        self.put(load_file(path))
 
-    def _put(self, weights: dict[str, Tensor]) -> None:
+    def put(self, weights: dict[str, Tensor]) -> None:
+        """Every trained weight, by name. Raises :class:`TrainingFailed` if they do not fit."""
         trained = dict(self.trained())
         if {n: w.shape for n, w in weights.items()} != {n: p.shape for n, p in trained.items()}:
             raise _unfit(Path(_WEIGHTS), "its weights have other names or shapes")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from finetune import processes
 from finetune.events import EventLog
 from finetune.files import replace_folder
 from finetune.learner import Session
@@ -68,4 +70,4 @@ def in_turn(settings: Settings, session: Session, fold: int, learned: Learned) -
         if not last:
             if best.is_dir():
                 learned.load(best)
-            replace_folder(folder / "learned", learned.save)
+            processes.once(partial(replace_folder, folder / "learned", learned.save))

@@ -14,8 +14,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any, cast
 
-from finetune import processes
+from safetensors.torch import load_file
+
+from finetune import processes, sharding
 from finetune.data import Plan, Row, Table
+from finetune.files import replace_folder
 from finetune.learner import Learner, Session, Stopped
 from finetune.pipeline import make_learner
 from finetune.settings import Settings
@@ -42,7 +45,7 @@ def shared_learner(settings: Settings, table: Table, plan: Plan) -> Learner:
         return make_learner(settings, table, plan)
     _check_shareable(settings)
     processes.tell((settings, table, plan))
-    return cast(Learner, _Led(make_learner(settings, table, plan)))
+    return cast(Learner, _Led(settings, table, plan))
 
 
 def check_processes(metadata: dict[str, Any], name: str) -> None:
@@ -58,7 +61,8 @@ def check_processes(metadata: dict[str, Any], name: str) -> None:
 
 def learn_along(stop: Event) -> None:
     """Learn whatever the first process tells, until it ends (:class:`finetune.processes.Lost`)."""
-    learner = make_learner(*processes.heard())
+    opened = processes.heard()
+    learner = make_learner(*opened)
     with tempfile.TemporaryDirectory(prefix="imprint-") as scratch:
         events = Path(scratch) / "events.jsonl"
         while True:
@@ -71,13 +75,16 @@ def learn_along(stop: Event) -> None:
                 learner.fit(train, val, session, fold)
             except Stopped:
                 continue  # the first process says so
+            if sharding.cut_up():
+                learner = make_learner(*opened)
 
 
 class _Led:
     """A learner that fits in every process at once; all else happens here alone."""
 
-    def __init__(self, learner: Learner) -> None:
-        self._learner = learner
+    def __init__(self, settings: Settings, table: Table, plan: Plan) -> None:
+        self._opened = (settings, table, plan)
+        self._learner: Any = make_learner(*self._opened)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._learner, name)
@@ -86,6 +93,17 @@ class _Led:
         told = replace(session, stop=None, on_event=None)  # type: ignore[arg-type]
         processes.tell(_Fit((train, val, fold), told, session.log.text()))
         self._learner.fit(train, val, session, fold)
+        if sharding.cut_up():
+            self._put_together(session, fold)
+
+    def _put_together(self, session: Session, fold: int) -> None:
+        """A whole model in place of this process's part of one, with what was learned."""
+        self._learner = make_learner(*self._opened)
+        adapted, written = self._learner.adapted, session.folder / "checkpoints" / f"fold-{fold}"
+        if (written / sharding.BEST).exists():
+            adapted.put(load_file(written / sharding.BEST))
+            replace_folder(session.folder / "best_model", adapted.save)
+        adapted.put(load_file(written / sharding.LAST))
 
 
 def _check_shareable(settings: Settings) -> None:
@@ -95,11 +113,14 @@ def _check_shareable(settings: Settings) -> None:
             f"linear.unfreeze_layers: {settings.linear.unfreeze_layers}, and layers that join in "
             "later can't be kept the same in several processes: set 0, or train in one process."
         )
-    if engine == "ddp":
-        return
-    if settings.method in ("qlora", "linear"):
-        what = "4-bit weights" if settings.method == "qlora" else "a linear head"
+    whole = {
+        f"method: {settings.method}": settings.method not in ("lora", "full", "projector"),
+        f"role: {settings.role}": settings.role != "answerer",
+        "stages: a model that is cut up for each": bool(settings.stages),
+    }
+    problems = [what for what, wrong in whole.items() if wrong]
+    if engine != "ddp" and problems:
         raise SettingsError(
-            f"method: {settings.method}, and {what} can't be cut up among processes by {engine}: "
-            "launch it with the configuration ddp, which gives each process the whole model."
+            f"{problems[0]} is not trained with {engine}: launch it with the configuration ddp, "
+            "which gives each process the whole model."
         )

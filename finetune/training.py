@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from finetune import processes
+from finetune import processes, sharding
 from finetune.callbacks import Follow
 from finetune.events import EventLog, Told
 from finetune.settings import TrainingSettings
@@ -65,13 +65,25 @@ def train(job: Job) -> bool:
     """
     start = last_checkpoint(job.checkpoints)
     job.log.cut(job.fold, _step_of(start) if start else 0)
+    job = replace(job, keep_best=_keep_best(job))
+    if processes.engine() == "fsdp":
+        sharding.name_layers(job.model)
     follow = Follow(job)
     trainer = _Trainer(job, _arguments(job))
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(follow)
     with processes.losing():
         trainer.train(resume_from_checkpoint=str(start) if start else None)
+        if sharding.cut_up():
+            sharding.gather(job.model, job.checkpoints / sharding.LAST)
     return not job.stop.is_set()
+
+
+def _keep_best(job: Job) -> Callable[[], None]:
+    """``job.keep_best`` for all processes: only the first one writes."""
+    if sharding.cut_up():
+        return lambda: sharding.gather(job.model, job.checkpoints / sharding.BEST)
+    return lambda: processes.once(job.keep_best)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
