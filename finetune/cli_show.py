@@ -23,6 +23,7 @@ _STAGES = {
     "exemplars": "measuring the recogniser with the same pictures",
     "train": "training the model that is kept",
     "test": "measuring it",
+    "controls": "looking for what the figures may hide",
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["figure", "resampled", "wilson"]
+__all__ = ["decimal", "figure", "percent", "resampled", "wilson"]
 
 _RESAMPLES = 1000
 
@@ -19,6 +19,18 @@ _RESAMPLES = 1000
 def figure(value: float, n: int, low: float, high: float) -> dict[str, float]:
     """A figure of ``n`` pictures; between ``low`` and ``high`` in 95 % of such measurements."""
     return {"value": round(value, 4), "n": n, "low": round(low, 4), "high": round(high, 4)}
+
+
+def percent(found: dict[str, float]) -> str:
+    """``86.0 % (79.1–90.9, n=150)``."""
+    value, low, high = (100 * found[k] for k in ("value", "low", "high"))
+    return f"{value:.1f} % ({low:.1f}–{high:.1f}, n={found['n']:.0f})"
+
+
+def decimal(found: dict[str, float]) -> str:
+    """``1.23 (1.01–1.40, n=150)``, for what is no share."""
+    value, low, high = (found[k] for k in ("value", "low", "high"))
+    return f"{value:.2f} ({low:.2f}–{high:.2f}, n={found['n']:.0f})"
 
 
 def wilson(right: int, n: int) -> dict[str, float]:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from finetune.asking import answered, once
 from finetune.data import Row, gather
 from finetune.events import Told
 from finetune.files import write_json, write_text
 from finetune.learner import Learner, Session
-from finetune.metrics import compare, measure
+from finetune.metrics import MAIN, compare, kind_of, measure, told
 from finetune.pipeline import make_learner
 from finetune.predictions import Prediction
-from finetune.report import percent
 from finetune.runs import Run
 from tools.config import Config
 from tools.errors import DataError, PhotoError, SettingsError, TrainingFailed
@@ -39,7 +39,7 @@ def judge(
         update={"source": source, "max_samples": None, "shots": None}
     )
     table = gather(data, config, measuring=True)
-    rows = [row for row in table.rows if row.split == "test"] or list(table.rows)
+    rows = once([row for row in table.rows if row.split == "test"] or table.rows)
     strange = sorted(set(table.classes) - set(classes))
     if strange or bool(table.classes) != bool(classes):
         known = ", ".join(classes) or "questions and answers"
@@ -48,13 +48,14 @@ def judge(
             f"was not trained on: it knows {known}."
         )
     session = Session(run.folder, run.log, on_event=on_event)
-    ours = learner.predict(rows, session)
+    kind = kind_of(run.settings.role, table.rows)
+    ours = answered(learner, rows, session)
     found: dict[str, Any] = {"run": run.name, "source": source}
-    found["trained"] = measure(ours, classes)
+    found["trained"] = measure(ours, classes, kind)
     if against:
-        base = learner.predict(rows, session, base=True)
-        found["base"] = measure(base, classes)
-        found["gain"] = compare(ours, base)
+        base = answered(learner, rows, session, base=True)
+        found["base"] = measure(base, classes, kind)
+        found["gain"] = compare(ours, base, kind)
         found["pictures"] = [
             {"image": a.image, "truth": a.truth, "before": b.answer, "after": a.answer}
             for a, b in zip(ours, base, strict=True)
@@ -64,13 +65,14 @@ def judge(
 
 def words_of(found: dict[str, Any]) -> str:
     """What :func:`judge` found, in a sentence or two."""
-    main = "accuracy" if "accuracy" in found["trained"] else "exact_match"
-    lines = [f"{found['run']} on {found['source']}: {percent(found['trained'][main])} right."]
+    kind = next(k for k in reversed(MAIN) if MAIN[k] in found["trained"])
+    main = MAIN[kind]
+    lines = [f"{found['run']} on {found['source']}: {told(found['trained'][main], kind)}."]
     if "base" in found:
         gain = found["gain"]
         lines.append(
-            f"Before training: {percent(found['base'][main])}; {gain['gained']} pictures gained, "
-            f"{gain['lost']} lost (McNemar p = {gain['p']:g})."
+            f"Before training: {told(found['base'][main], kind)}; {gain['gained']} pictures "
+            f"gained, {gain['lost']} lost (McNemar p = {gain['p']:g})."
         )
     return "\n".join(lines)
 

@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from finetune.asking import answered, once
+from finetune.controls import Control, Measured, control
 from finetune.data import Plan, Row, Table
 from finetune.exemplars import by_exemplars
 from finetune.files import replace_folder
 from finetune.learner import Learner, Session
+from finetune.metrics import kind_of
 from finetune.predictions import Prediction, read_predictions, write_csv, write_predictions
 from finetune.report import summarise, write_report
 from finetune.runs import Run
@@ -23,6 +26,10 @@ from tools.errors import ModelError
 from tools.models.quantizing import import_bitsandbytes
 
 __all__ = ["execute", "make_learner"]
+
+Compute = Callable[[], list[Prediction]]
+Kept = Callable[..., list[Prediction]]
+"""A name and how to predict to the predictions, which are on disk from then on."""
 
 
 def make_learner(settings: Settings, table: Table, plan: Plan) -> Learner:
@@ -56,10 +63,11 @@ def execute(run: Run, learner: Learner, session: Session) -> dict[str, Any]:
     """Everything that is not done yet; returns ``results.json``. May be called again."""
     settings, (table, plan) = run.settings, run.data()
     run.update(model=learner.describe())
-    measured = [row for fold in plan.folds for row in table.take(fold.test)]
+    tests = [once(table.take(fold.test)) for fold in plan.folds]
+    measured = [row for test in tests for row in test]
     places = run.folder / "evaluation"
 
-    def kept(name: str, compute: Any) -> list[Prediction]:
+    def kept(name: str, compute: Compute, stage: str | None = None) -> list[Prediction]:
         path = places / f"{name}.json"
         found = read_predictions(path)
         if found is None:
@@ -69,30 +77,56 @@ def execute(run: Run, learner: Learner, session: Session) -> dict[str, Any]:
             write_predictions(path, found)
         return found
 
-    base = kept("base", lambda: learner.predict(measured, session, base=True))
+    base = kept("base", lambda: answered(learner, measured, session, base=True))
     exemplars, missing = _exemplars(settings, table, plan, session, kept)
     ours: list[Prediction] = []
     if plan.crossed:
-        for number, fold in enumerate(plan.folds, 1):
-            train, test = table.take(fold.train), table.take(fold.test)
+        for number, (fold, test) in enumerate(zip(plan.folds, tests, strict=True), 1):
+            train = table.take(fold.train)
 
             def one(train: Sequence[Row] = train, test: Sequence[Row] = test) -> list[Prediction]:
                 learner.fit(train, [], session, number)  # noqa: B023 - called at once
-                return learner.predict(test, session)
+                return answered(learner, test, session)
 
             ours += kept(f"fold-{number}", one)
             shutil.rmtree(run.folder / "checkpoints" / f"fold-{number}", ignore_errors=True)
     _final(run, learner, table, plan, session)
     if not plan.crossed:
-        ours = kept("test", lambda: learner.predict(measured, session))
+        ours = kept("test", lambda: answered(learner, measured, session))
     write_csv(
         run.folder / "predictions.csv", ours, {learner.base_name: base, "exemplars": exemplars}
     )
+    found = Measured(
+        kind_of(settings.role, table.rows),
+        table.classes,
+        table.take(plan.final.train),
+        measured,
+        ours,
+        base,
+    )
     results = summarise(
-        run, learner, table, plan, ours=ours, base=base, exemplars=exemplars, missing=missing
+        run,
+        learner,
+        table,
+        plan,
+        measured=found,
+        exemplars=exemplars,
+        missing=missing,
+        controls=_controls(settings, learner, found, session, kept),
     )
     write_report(run, results)
     return results
+
+
+def _controls(
+    settings: Settings, learner: Learner, measured: Measured, session: Session, kept: Kept
+) -> list[Control] | None:
+    """None where they are left out."""
+    if not settings.evaluation.controls:
+        return None
+    return control(
+        learner, settings, measured, session, lambda name, how: kept(name, how, "controls")
+    )
 
 
 def _final(run: Run, learner: Learner, table: Table, plan: Plan, session: Session) -> None:
@@ -113,7 +147,7 @@ def _final(run: Run, learner: Learner, table: Table, plan: Plan, session: Sessio
 
 
 def _exemplars(
-    settings: Settings, table: Table, plan: Plan, session: Session, kept: Any
+    settings: Settings, table: Table, plan: Plan, session: Session, kept: Kept
 ) -> tuple[list[Prediction], str]:
     """What the recogniser says with the same pictures as exemplars; or why it says nothing."""
     if not table.classes:

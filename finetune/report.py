@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from finetune.controls import Control, Measured
 from finetune.data import Plan, Table
 from finetune.files import write_json, write_text
+from finetune.intervals import decimal, percent
 from finetune.learner import Learner
-from finetune.metrics import compare, measure
+from finetune.metrics import MAIN, Kind, compare, measure, told
 from finetune.plots import plot_confusion, plot_curves
 from finetune.predictions import Prediction
 from finetune.runs import Run
+from tools.wording import join
 
-__all__ = ["card", "percent", "summarise", "verdict", "write_report"]
+__all__ = ["card", "summarise", "verdict", "write_report"]
 
 _FIGURES = {
     "accuracy": "accuracy",
@@ -26,7 +29,13 @@ _FIGURES = {
     "macro_f1": "macro F1",
     "calibration_error": "calibration error",
     "exact_match": "exact match",
+    "vqa_accuracy": "VQA accuracy",
+    "bleu": "BLEU",
+    "meteor": "METEOR",
+    "cider": "CIDEr-D (of 10)",
 }
+_DECIMAL = ("cider",)
+_LEFT_OUT = "left out (evaluation.controls)"
 
 
 def summarise(
@@ -35,20 +44,20 @@ def summarise(
     table: Table,
     plan: Plan,
     *,
-    ours: Sequence[Prediction],
-    base: Sequence[Prediction],
+    measured: Measured,
     exemplars: Sequence[Prediction],
     missing: str,
+    controls: Sequence[Control] | None,
 ) -> dict[str, Any]:
-    """Every figure of a finished run. ``missing``: why there are no ``exemplars``."""
-    settings = run.settings
-    main = "accuracy" if table.classes else "exact_match"
-    figures = {"trained": measure(ours, table.classes), "base": measure(base, table.classes)}
-    gains = {"base": compare(ours, base)}
-    if exemplars:
-        figures["exemplars"] = measure(exemplars, table.classes)
-        gains["exemplars"] = compare(ours, exemplars)
-    worth, sentence = verdict(settings.method, main, figures, gains, missing)
+    """Every figure of a finished run. ``missing``: why there are no ``exemplars``; ``controls``:
+    None where they were left out."""
+    settings, kind, ours = run.settings, measured.kind, measured.ours
+    rivals = {"base": measured.base, **({"exemplars": exemplars} if exemplars else {})}
+    figures = {
+        name: measure(one, table.classes, kind) for name, one in {"trained": ours, **rivals}.items()
+    }
+    gains = {name: compare(ours, theirs, kind) for name, theirs in rivals.items()}
+    worth, sentence = verdict(settings.method, kind, figures, gains, missing, controls or ())
     return {
         "run": run.name,
         "method": settings.method,
@@ -61,23 +70,31 @@ def summarise(
             "validation": len({row.photo_id for row in table.take(plan.final.val)}),
             "measured": len({p.id for p in ours}),
         },
-        "figure": main,
+        "figure": MAIN[kind],
         "figures": figures,
         "gains": gains,
         "no_exemplars": missing or None,
+        "controls": _LEFT_OUT if controls is None else {c.name: c.to_json() for c in controls},
         "worth_using": worth,
         "verdict": sentence,
     }
 
 
 def verdict(
-    method: str, main: str, figures: dict[str, Any], gains: dict[str, Any], missing: str
+    method: str,
+    kind: Kind,
+    figures: dict[str, Any],
+    gains: dict[str, Any],
+    missing: str,
+    controls: Sequence[Control] = (),
 ) -> tuple[bool, str]:
     """Whether the result is worth using, and why, in one sentence.
 
     It is when it is right more often than the base model and than the recogniser with the same
-    pictures as exemplars, and the 95 % intervals of both differences are above zero.
+    pictures as exemplars, the 95 % intervals of both differences are above zero, and no control
+    (:mod:`finetune.controls`) says that it has learned something else.
     """
+    main = MAIN[kind]
     own, rivals = figures["trained"][main], []
     for name, words in (
         ("base", "before training"),
@@ -85,30 +102,27 @@ def verdict(
     ):
         if name in gains:
             rivals.append((gains[name]["difference"], words, figures[name][main]))
-    has = f"{percent(own)} right"
-    others = ", ".join(f"{words}: {percent(theirs)}" for _, words, theirs in rivals)
+    said_of = decimal if main in _DECIMAL else percent
+    others = ", ".join(f"{words}: {said_of(theirs)}" for _, words, theirs in rivals)
     unknown = f"; not compared with exemplars, for {missing.rstrip('.')}" if missing else ""
-    said = f"{has} ({others}){unknown}"
+    said = f"{told(own, kind)} ({others}){unknown}"
     if method == "prototypes":
-        only_base = gains["base"]["difference"]["low"] > 0
-        word = "Worth using" if only_base else "Not worth using"
-        return only_base, f"{word}: {said}; nothing was trained, these are the exemplars."
-    if all(gain["low"] > 0 for gain, _, _ in rivals):
-        return True, f"Worth using: {said}."
+        said += "; nothing was trained, these are the exemplars"
+        rivals = rivals[:1]
+    warnings = "".join(f"; {c.warning}" for c in controls if c.warning)
     behind = [words for gain, words, _ in rivals if gain["value"] <= 0]
-    if behind:
-        return False, f"Not worth using: {said}; it is no better than {' and '.join(behind)}."
+    problems = [f"it is no better than {join(behind)}"] if behind else []
+    problems += [c.problem for c in controls if c.problem]
+    if problems:
+        return False, f"Not worth using: {said}; {join(problems)}{warnings}."
     close = [words for gain, words, _ in rivals if gain["low"] <= 0]
-    return False, (
-        f"Not shown to be worth using: {said}; {own['n']} pictures are too few to tell it from "
-        f"{' and '.join(close)}."
-    )
-
-
-def percent(figure: dict[str, float]) -> str:
-    """``86.0 % (79.1–90.9, n=150)``."""
-    value, low, high = (100 * figure[k] for k in ("value", "low", "high"))
-    return f"{value:.1f} % ({low:.1f}–{high:.1f}, n={figure['n']:.0f})"
+    close += [c.doubt for c in controls if c.doubt]
+    if close:
+        return False, (
+            f"Not shown to be worth using: {said}; {own['n']} pictures are too few to tell it from "
+            f"{join(close)}{warnings}."
+        )
+    return True, f"Worth using: {said}{warnings}."
 
 
 def write_report(run: Run, results: dict[str, Any]) -> None:
@@ -133,7 +147,8 @@ def card(run: Run, results: dict[str, Any]) -> str:
     rows = []
     for key, words in _FIGURES.items():
         if key in figures["trained"]:
-            cells = [percent(f[key]) if key in f else "" for f in _columns(figures)]
+            said_of = decimal if key in _DECIMAL else percent
+            cells = [said_of(f[key]) if key in f else "" for f in _columns(figures)]
             rows.append(f"| {words} | {' | '.join(cells)} |")
     seconds = [f"{f['seconds_per_picture']['value'] * 1000:.0f} ms" for f in _columns(figures)]
     rows.append(f"| time a picture | {' | '.join(seconds)} |")
@@ -173,6 +188,7 @@ def card(run: Run, results: dict[str, Any]) -> str:
             f"|---|{'---|' * len(names)}",
             *rows,
             "",
+            *_controls(results["controls"]),
             *(per_class if classes else []),
             "## Trained on",
             "",
@@ -186,6 +202,13 @@ def card(run: Run, results: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _controls(controls: dict[str, Any] | str) -> list[str]:
+    if isinstance(controls, str):
+        return [f"Controls were {controls}.", ""]
+    marks = {True: "passed", False: "**look**"}
+    return [f"- {marks[c['passed']]}: {c['found']}" for c in controls.values()] + [""]
 
 
 def _columns(figures: dict[str, Any]) -> list[dict[str, Any]]:

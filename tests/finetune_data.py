@@ -29,6 +29,7 @@ __all__ = [
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--lr", "0.01", "--batch", "4", "--set", "augmentation={}", "--set", "training.patience="]
+TINY += ["--set", "evaluation.controls=false"]  # they are tested in test_finetune_controls.py
 
 
 def picture(kind: str, seed: int, side: int = 32) -> Image.Image:

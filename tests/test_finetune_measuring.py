@@ -157,7 +157,7 @@ def test_a_result_is_only_worth_using_when_it_is_shown_to_be_better() -> None:
         rows = {"trained": ours, "base": base, "exemplars": exemplars}
         figures = {name: measure(x, "ab") for name, x in rows.items()}
         gains = {name: compare(ours, rows[name]) for name in ("base", "exemplars")}
-        worth, sentence = verdict("lora", "accuracy", figures, gains, "")
+        worth, sentence = verdict("lora", "classes", figures, gains, "")
         assert worth == sentence.startswith("Worth using")
         return sentence
 

@@ -37,6 +37,7 @@ def assistant(home: Path, *, epochs: int = 25, **settings: Any) -> Iterator[Impr
         "augmentation": dict.fromkeys(("crop", "rotation", "colour", "noise"), 0),
         "training": {"lr": 0.01, "epochs": epochs, "batch": 4, "accumulation": 1, "patience": None},
         "data": {"folds": 2},
+        "evaluation": {"controls": False},
         "prompt": {"question": "what is this?"},
     }
     home.mkdir(parents=True, exist_ok=True)
