@@ -10,12 +10,11 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
+from finetune.collate import Shown
 from finetune.data import Row
 from finetune.fitting import Batch, Fitting
 from finetune.learner import Session
@@ -66,16 +65,16 @@ class CaptionLearner(Fitting):
         super().__init__(settings, located, self.captioner.model, hardware)
         self._threads = choose_threads(self.model)
 
-    def collate(self, items: Sequence[dict[str, Any]]) -> Batch:
+    def collate(self, items: Sequence[Shown]) -> Batch:
         """``input_ids``, ``attention_mask`` and ``labels`` (N, L) beside the pictures."""
-        rows = [self._ids(item["row"]) for item in items]
+        rows = [self._ids(item.row) for item in items]
         length = max(map(len, rows))
 
         def padded(rows: list[list[int]], fill: int) -> Tensor:
             return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
 
         return {
-            "pixel_values": self.captioner.inputs([i["image"] for i in items])["pixel_values"],
+            "pixel_values": self.captioner.inputs([item.image() for item in items])["pixel_values"],
             "input_ids": padded(rows, self._pad),
             "attention_mask": padded([[1] * len(row) for row in rows], 0),
             "labels": padded([[IGNORED, *row[1:]] for row in rows], IGNORED),
@@ -107,18 +106,18 @@ class CaptionLearner(Fitting):
                         text,
                         seconds,
                         response=text,
-                        likelihood=self._likelihood(photo.image, row),
+                        likelihood=self._likelihood(row),
                     )
                 )
                 session.tell(event="measured", done=len(found), all=len(rows))
         return found
 
-    def _likelihood(self, image: Image.Image, row: Row) -> float | None:
+    def _likelihood(self, row: Row) -> float | None:
         """The mean log probability of a token of what people wrote of the picture."""
         texts = [text for text in (row.answer, *row.others) if text]
         if not texts:
             return None
-        items = [{"image": image, "row": replace(row, answer=text)} for text in texts]
+        items = [Shown(replace(row, answer=text)) for text in texts]
         with inference(self._threads):
             logits, wanted = self._logits(self.collate(items))
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from finetune.collate import Shown
 from finetune.data import Row, Table
 from finetune.exemplars import Exemplars, predictions_of, zero_shot
 from finetune.fitting import Batch, Fitting
@@ -68,13 +68,13 @@ class EmbedderLearner(Fitting):
         self._taught = list(train)
         super().fit(train, val, session, fold)
 
-    def collate(self, items: Sequence[dict[str, Any]]) -> Batch:
+    def collate(self, items: Sequence[Shown]) -> Batch:
         """The pictures, each text of the batch once in every template, and (N,) which is whose."""
-        own = [item["row"].label or item["row"].answer for item in items]
+        own = [item.row.label or item.row.answer or "" for item in items]
         every = len(self.classes) if len(self.classes) <= _TOLD_APART else 0
         texts = list(self.classes[:every]) or sorted(set(own))
         said = [t.format(text) for text in texts for t in self._templates()]
-        pictures = self.embedder.picture_inputs([item["image"] for item in items])
+        pictures = self.embedder.picture_inputs([item.image() for item in items])
         return {
             **{f"picture_{name}": value for name, value in pictures.items()},
             **{f"text_{name}": value for name, value in self.embedder.text_inputs(said).items()},

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from finetune import training
 from finetune.augment import augmentation
-from finetune.collate import RowDataset
+from finetune.collate import RowDataset, Shown
 from finetune.data import Row
 from finetune.files import replace_folder
 from finetune.learner import Session
@@ -41,8 +41,8 @@ class Fitting(ABC):
         self.adapted: Adapted = adapt(self, settings)
 
     @abstractmethod
-    def collate(self, items: Sequence[dict[str, Any]]) -> Batch:
-        """Pictures and their rows (``image``, ``row``) to a batch with ``labels``."""
+    def collate(self, items: Sequence[Shown]) -> Batch:
+        """Pictures and their rows to a batch with ``labels``."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
