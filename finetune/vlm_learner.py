@@ -146,7 +146,7 @@ class VlmLearner:
         with self.adapted.without() if base else nullcontext():
             self.adapted.model.eval()
             scored = None
-            if self.classes:
+            if self.classes and any(row.label is not None for row in rows):
                 scorer = self._scorer()
                 scored = (scorer, self._calibrated(scorer, base=base))
             found: list[Prediction] = []
