@@ -2,10 +2,13 @@
 
     python -m tests.bench.finetune fashion --data DIR --out DIR [--train 2000 --test 1000]
     python -m tests.bench.finetune letters --data DIR --out DIR [--shots 5 --classes 10]
+    python -m tests.bench.finetune captions --data DIR --out DIR [--drawings 60]
 
 `fashion`: Fashion-MNIST, as many of each class; `test/` is of its own test part, that nothing was
 trained on. `letters`: characters of Omniglot's Greek, that no pocket model has seen, each with so
-many drawings to train on; its other drawings measure. What follows is `python -m finetune` itself.
+many drawings to train on; its other drawings measure. `captions`: drawings in a style that no
+weights were trained on, captioned in words of one's own ("from my food page, a lemon"); as many
+others, of other things, measure. What follows is `python -m finetune` itself.
 """
 
 from __future__ import annotations
@@ -17,9 +20,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-__all__ = ["main", "write_fashion", "write_letters"]
+from tools.wording import article
+
+__all__ = ["main", "write_captions", "write_fashion", "write_letters"]
 
 ALPHABET = "Greek"
+STYLE = "fluent_3d"
+PAGES = {
+    "animals & nature": "animal",
+    "food & drink": "food",
+    "travel & places": "travel",
+    "activities": "fun",
+}
 NAMES = ("zorb", "blick", "dax", "wug", "fep", "toma", "kiki", "bouba", "gazzer", "mip")
 
 
@@ -56,19 +68,41 @@ def write_letters(data: Path, out: Path, *, shots: int, classes: int) -> dict[st
     return written
 
 
+def write_captions(data: Path, out: Path, *, drawings: int) -> dict[str, int]:
+    """Drawings beside ``out/captions.jsonl``, every other one to measure with."""
+    known = json.loads((data / "emoji" / "annotations.json").read_text(encoding="utf-8"))
+    suited = [c for c in known if STYLE in c["images"] and c["group"] in PAGES]
+    order = np.random.default_rng(0).permutation(len(suited))[: 2 * drawings]
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for place, concept in enumerate(suited[i] for i in order):
+        drawing = Image.open(data / "emoji" / concept["images"][STYLE]).convert("RGBA")
+        ground = Image.new("RGBA", drawing.size, "white")
+        ground.alpha_composite(drawing)
+        ground.convert("RGB").save(out / f"{concept['id']}.png")
+        text = f"from my {PAGES[concept['group']]} page, {article(concept['name'])}"
+        split = "test" if place % 2 else "train"
+        rows.append({"image": f"{concept['id']}.png", "caption": text, "split": split})
+    (out / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return {part: sum(row["split"] == part for row in rows) for part in ("train", "test")}
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", choices=["fashion", "letters"])
+    parser.add_argument("what", choices=["fashion", "letters", "captions"])
     parser.add_argument("--data", type=Path, required=True, help="folder with fashion_mnist/, …")
     parser.add_argument("--out", type=Path, required=True, help="where the class folders go")
     parser.add_argument("--train", type=int, default=2000, help="garments to train on")
     parser.add_argument("--test", type=int, default=1000, help="garments to measure with")
     parser.add_argument("--shots", type=int, default=5, help="drawings of each letter to train on")
     parser.add_argument("--classes", type=int, default=10, help="letters")
+    parser.add_argument("--drawings", type=int, default=60, help="drawings to caption")
     given = parser.parse_args()
     if given.what == "fashion":
         written = write_fashion(given.data, given.out, train=given.train, test=given.test)
+    elif given.what == "captions":
+        written = write_captions(given.data, given.out, drawings=given.drawings)
     else:
         written = write_letters(given.data, given.out, shots=given.shots, classes=given.classes)
     print(
