@@ -5,7 +5,8 @@ Writes ``metrics.json``, ``results.json``, the plots and ``README.md``. Knows no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from finetune.controls import Control, Measured
@@ -33,8 +34,27 @@ _FIGURES = {
     "bleu": "BLEU",
     "meteor": "METEOR",
     "cider": "CIDEr-D (of 10)",
+    "map50": "mAP@0.5",
+    "map": "mAP@[.5:.95]",
+    "mean_iou": "mean IoU of what is there",
+    "log_likelihood": "log-likelihood of a token of the right caption",
+    "accuracy_by_name": "accuracy by the names alone",
+    **{
+        f"{way}_{key}": f"{words}: {figure}"
+        for way, words in (
+            ("same_class", "finds its class"),
+            ("picture_to_text", "a picture finds its text"),
+            ("text_to_picture", "a text finds its picture"),
+        )
+        for key, figure in (
+            ("recall_at_1", "Recall@1"),
+            ("recall_at_5", "Recall@5"),
+            ("recall_at_10", "Recall@10"),
+            ("mean_average_precision", "mAP"),
+        )
+    },
 }
-_DECIMAL = ("cider",)
+_DECIMAL = ("cider", "log_likelihood")
 _LEFT_OUT = "left out (evaluation.controls)"
 
 
@@ -48,13 +68,15 @@ def summarise(
     exemplars: Sequence[Prediction],
     missing: str,
     controls: Sequence[Control] | None,
+    more: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Every figure of a finished run. ``missing``: why there are no ``exemplars``; ``controls``:
-    None where they were left out."""
+    None where they were left out; ``more``: further figures of a model, by its name."""
     settings, kind, ours = run.settings, measured.kind, measured.ours
     rivals = {"base": measured.base, **({"exemplars": exemplars} if exemplars else {})}
     figures = {
-        name: measure(one, table.classes, kind) for name, one in {"trained": ours, **rivals}.items()
+        name: {**measure(one, table.classes, kind), **more.get(name, {})}
+        for name, one in {"trained": ours, **rivals}.items()
     }
     gains = {name: compare(ours, theirs, kind) for name, theirs in rivals.items()}
     worth, sentence = verdict(settings.method, kind, figures, gains, missing, controls or ())
@@ -129,7 +151,7 @@ def write_report(run: Run, results: dict[str, Any]) -> None:
     """All that a person opens; ``results.json`` last."""
     write_json(run.folder / "metrics.json", results["figures"])
     plot_curves(run.log, run.folder / "training_curves.png")
-    if results["classes"]:
+    if "confusion" in results["figures"]["trained"]:
         plot_confusion(
             results["figures"]["trained"]["confusion"], run.folder / "confusion_matrix.png"
         )
