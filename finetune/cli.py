@@ -17,6 +17,7 @@ from finetune.cli_oneshot import oneshot
 from finetune.cli_runs import add_run_commands, runs
 from finetune.cli_shelf import shelf
 from finetune.cli_show import echo, facts_of_data, following, show_json, worded
+from finetune.cli_strategies import app as strategies
 
 __all__ = ["app", "main"]
 
@@ -212,6 +213,7 @@ app.command(context_settings={"ignore_unknown_options": True, "allow_intersperse
 app.add_typer(runs, name="runs")
 app.add_typer(shelf, name="shelf")
 app.add_typer(oneshot, name="oneshot")
+app.add_typer(strategies, name="strategies")
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ Built on the meta device they have every layer by its name and size, and take no
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import torch
 from transformers import (
@@ -25,9 +26,26 @@ from transformers import (
     Qwen2VLConfig,
 )
 
+from finetune.forecast import forecast_of
+from finetune.methods import _part
+from finetune.settings import Settings
 from tests.tiny_models import BUILDERS
+from tools.models.hardware import Hardware
+from tools.models.sources import Located
 
-__all__ = ["CONFIGS", "PICTURE_TOKENS", "save_smolvlm_256m", "skeleton", "smolvlm_256m"]
+__all__ = [
+    "CONFIGS",
+    "SIGHT",
+    "Takes",
+    "new_skeleton",
+    "parts_of",
+    "save_smolvlm_256m",
+    "skeleton",
+    "smolvlm_256m",
+    "taken_by",
+]
+
+_WORDS = 40  # tokens of a question and its answer
 
 _SO400M = {
     "model_type": "siglip_vision_model",
@@ -169,16 +187,35 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
 }
 """Hub id → its configuration."""
 
-PICTURE_TOKENS = {
-    "llava": 576, "idefics3": 81, "qwen2_vl": 256, "qwen2_5_vl": 256, "paligemma": 256,
-    "lfm2_vl": 256, "idefics2": 64, "blip-2": 32,
-}  # fmt: skip
-"""Model type → tokens of a picture that is shown as we show it: one tile."""
+SIGHT = {
+    "openai/clip-vit-base-patch32": (224, 0),
+    "llava-hf/llava-1.5-7b-hf": (336, 576),
+    "HuggingFaceTB/SmolVLM-256M-Instruct": (512, 64),
+    "HuggingFaceTB/SmolVLM-500M-Instruct": (512, 64),
+    "HuggingFaceTB/SmolVLM-Instruct": (384, 81),
+    "Qwen/Qwen2-VL-2B-Instruct": (448, 256),
+    "Qwen/Qwen2.5-VL-3B-Instruct": (448, 256),
+    "Qwen/Qwen2.5-VL-7B-Instruct": (448, 256),
+    "google/paligemma-3b-mix-224": (224, 256),
+    "LiquidAI/LFM2-VL-450M": (512, 256),
+    "HuggingFaceM4/idefics2-8b": (980, 64),
+    "Salesforce/blip2-opt-2.7b": (224, 32),
+    "Salesforce/blip-image-captioning-base": (384, 0),
+}
+"""Hub id → the side in pixels of a picture as we show it, and the tokens it takes.
+
+Models that see any size are counted at 448 or 512 pixels.
+"""
 
 
 @cache
 def skeleton(source: str) -> Any:
-    """The model of that Hub id on the meta device."""
+    """The model of that Hub id on the meta device; not to be changed."""
+    return new_skeleton(source)
+
+
+def new_skeleton(source: str) -> Any:
+    """The same, made anew."""
     config = CONFIGS[source]()
     auto = AutoModel if config.model_type == "clip" else AutoModelForImageTextToText
     with torch.device("meta"):
@@ -204,3 +241,58 @@ def save_smolvlm_256m(folder: Path) -> Path:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+class Takes(NamedTuple):
+    """What a strategy takes: GB of memory and of downloads, 10¹² operations a picture and pass."""
+
+    memory_gb: float
+    download_gb: float
+    teraflops: float
+
+
+def taken_by(settings: Settings, folder: Path) -> Takes:
+    """What ``settings`` of a model of the Hub take, from its shape; ``folder``: an empty one.
+
+    In bfloat16 on a GPU where they need one, else in float32 on a CPU. A pass is forward and
+    back through the language model (twice the forward's work, or a half of that where most of it
+    is frozen), and forward through the vision tower.
+    """
+    source = settings.base_model
+    side, picture = SIGHT[source]
+    model = new_skeleton(source)
+    everything = sum(p.numel() for p in model.parameters())
+    tokens = picture + _WORDS
+    patches = (side // _patch(model)) ** 2
+    on_gpu = bool(settings.needs_gpu_gb)
+    hardware = Hardware(*(("cuda", "bfloat16") if on_gpu else ("cpu", "float32")), "")
+    embedded = sum(p.numel() for n, p in model.named_parameters() if "embed_tokens" in n)
+    sight = parts_of(model)["vision tower"]
+    words = everything - sight - embedded
+    passes = 2 + settings.training.checkpointing
+    work = 2 * sight * patches + passes * 2 * words * tokens
+    if settings.role != "answerer" or settings.uses_embedder:
+        learns = settings.role != "answerer"
+        work = 2 * sight * patches * (3 if settings.role == "embedder" else 1)
+        work += passes * 2 * words * _WORDS * learns
+        # Not rehearsed: the weights, the file they are read from, 50 MB a picture of a batch.
+        memory = 0.65 + 2 * 4 * everything / 1e9 + 0.05 * settings.training.batch * learns
+    else:
+        model.config.save_pretrained(folder)
+        vlm: Any = SimpleNamespace(
+            model=model, hardware=hardware, located=Located(source, source, folder, ())
+        )
+        memory = forecast_of(vlm, settings, tokens=tokens, pixels=3 * side**2).peak / 1e9
+    return Takes(memory, 2 * everything / 1e9, work / 1e12)
+
+
+def parts_of(model: Any) -> dict[str, int]:
+    """How many weights each part of a model has."""
+    counts: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        counts[_part(name)] = counts.get(_part(name), 0) + parameter.numel()
+    return counts
+
+
+def _patch(model: Any) -> int:
+    return int(model.config.vision_config.patch_size)

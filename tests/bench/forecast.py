@@ -1,0 +1,104 @@
+"""The memory forecast beside the peak that the system measured, for trainings of two steps.
+
+    python -m tests.bench.forecast [--models pocket smolvlm] [--cache DIR]
+
+Every training is a process of its own, whose largest resident set the system tells when it has
+ended. ``smolvlm`` has SmolVLM-256M's shape and random weights; ``--cache`` is where it is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from finetune.data import gather, make_plan
+from finetune.events import EventLog
+from finetune.forecast import forecast
+from finetune.learner import Session
+from finetune.settings_files import load_settings, with_assignments
+from tests.finetune_data import class_folders
+from tools.config import load_config
+
+__all__ = ["CASES", "main", "measured", "train"]
+
+CASES = {
+    "pocket": [("lora", 8), ("qlora", 8), ("projector", 8), ("full", 8), ("lora", 64)],
+    "smolvlm": [("lora", 1), ("lora", 4), ("projector", 1)],
+}
+
+
+def train(folder: Path, values: dict[str, Any]) -> None:
+    """Print the forecast as JSON, then train: what the process that is measured does."""
+    from finetune.vlm_learner import VlmLearner
+
+    data = {"data.source": str(folder / "data"), "data.evaluation": "split"}
+    settings = load_settings(with_assignments({}, values | data))
+    table = gather(settings.data, load_config(home=folder / "home"))
+    rows = table.take(make_plan(table, settings.data, cheap=False).final.train)
+    found = forecast(settings, table.rows)
+    assert found is not None
+    print(json.dumps(found.to_json()), flush=True)
+    learner = VlmLearner(settings, table.classes, rows)
+    learner.fit(rows, [], Session(folder / "run", EventLog(folder / "run" / "events.jsonl")), 0)
+
+
+def measured(folder: Path, values: dict[str, Any]) -> tuple[int, int]:
+    """(bytes forecast, bytes at the peak) of a training in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.forecast", "--one", json.dumps(values)]
+    process = subprocess.Popen([*command, "--in", str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{values} ended with status {status}")
+    expected = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    return int(expected["peak"]), used.ru_maxrss * 1024
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--cache", type=Path, help="Where the large model is kept.")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--in", dest="folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one is not None:
+        train(given.folder, json.loads(given.one))
+        return
+    print("| model | method | batch | forecast | measured | forecast / measured |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as place:
+        for model in given.models:
+            source = "pocket:llava" if model == "pocket" else _smolvlm(given.cache or Path(place))
+            for method, batch in CASES[model]:
+                folder = Path(place) / f"{model}-{method}-{batch}"
+                class_folders(folder / "data", each=max(8, batch))
+                values = {
+                    "model.answerer": source, "method": method, "training.batch": batch,
+                    "training.max_steps": 2,
+                }  # fmt: skip
+                expected, peak = measured(folder, values)
+                numbers = f"{expected / 1e9:.2f} GB | {peak / 1e9:.2f} GB | {expected / peak:.2f}"
+                print(f"| {model} | {method} | {batch} | {numbers} |", flush=True)
+
+
+def _smolvlm(cache: Path) -> str:
+    from tests.real_shapes import save_smolvlm_256m
+
+    folder = cache / "smolvlm-256m-shape"
+    if not (folder / "model.safetensors").is_file():
+        save_smolvlm_256m(folder)
+    return str(folder)
+
+
+if __name__ == "__main__":
+    main()
