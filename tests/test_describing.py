@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools.artifacts import Candidate
 from tools.describing import NAMELESS, describe, things_in
 from tools.images import open_photo
-from tools.sight import SURE
+from tools.sight import Sight
 
 BLANK = open_photo(Image.new("RGB", (64, 64)))
 
 
-def _sight(captions: Sequence[str], likely: Sequence[tuple[str, float]], own: bool = True) -> Any:
-    """Eyes whose captioner proposes ``captions``, of which the embedder likes the last one best."""
+def _sight(captions: Sequence[str], likely: str | None, own: bool = True) -> Any:
+    """Eyes whose captioner proposes ``captions``; the embedder likes the last best, and is sure of
+    ``likely``."""
     return SimpleNamespace(
         models=SimpleNamespace(
             captioner=SimpleNamespace(captions=lambda photo, count, stop: list(captions[:count]))
@@ -27,7 +27,7 @@ def _sight(captions: Sequence[str], likely: Sequence[tuple[str, float]], own: bo
             embed_texts=lambda texts: np.arange(len(texts), dtype=np.float32)[:, None],
             vocabulary=[(f"thing {n}", ()) for n in range(100 if own else 99)],
         ),
-        name=lambda vector, count: [Candidate(n, p) for n, p in likely[:count]],
+        sure_name=lambda vector: likely,
     )
 
 
@@ -35,24 +35,24 @@ def _sight(captions: Sequence[str], likely: Sequence[tuple[str, float]], own: bo
     ("captions", "likely", "said"),
     [
         # the embedder is sure, and the caption says so too: all of the caption
-        (["a cat", "a red duck on a blue background"], [("duck", SURE)],
+        (["a cat", "a red duck on a blue background"], "duck",
          "a red duck on a blue background"),
         # sure of something else
-        (["a cat"], [("apple", SURE + 0.1), ("cat", 0.05)], "an apple"),
+        (["a cat"], "apple", "an apple"),
         # of one thing, and not sure: no name at all
-        (["a cat"], [("cat", SURE - 0.01)], NAMELESS),
+        (["a cat"], None, NAMELESS),
         # of several things the captioner alone can speak
-        (["two red ducks and a cat"], [("apple", SURE - 0.1)], "two red ducks and a cat"),
-        (["two red ducks and a cat"], [("apple", SURE + 0.1)], "an apple"),
-        ([], [("duck", 0.9)], ""),
+        (["two red ducks and a cat"], None, "two red ducks and a cat"),
+        (["two red ducks and a cat"], "apple", "an apple"),
+        ([], "duck", ""),
     ],
 )  # fmt: skip
-def test_what_is_said(captions: list[str], likely: list[tuple[str, float]], said: str) -> None:
+def test_what_is_said(captions: list[str], likely: str | None, said: str) -> None:
     assert describe(_sight(captions, likely), BLANK) == said
 
 
 def test_without_many_names_of_its_own_the_embedder_only_chooses() -> None:
-    sight = _sight(["a cat", "a dog on a sofa"], [("duck", 0.9)], own=False)
+    sight = _sight(["a cat", "a dog on a sofa"], "duck", own=False)
     assert describe(sight, BLANK) == "a dog on a sofa"
 
 
@@ -60,3 +60,21 @@ def test_a_caption_is_taken_apart() -> None:
     assert things_in("two red apples and a cat on a blue background") == ["two red apples", "a cat"]
     assert things_in("a box to the left of a sand castle") == ["a box", "a sand castle"]
     assert things_in("a cup, a hat, and a door") == ["a cup", "a hat", "a door"]
+
+
+def test_unsure_of_the_name_it_says_the_word_that_the_likeliest_names_share() -> None:
+    names = [("one o'clock", ("clock",)), ("two o'clock", ("clock",)), ("red apple", ())]
+    names += [(f"thing {n}", ()) for n in range(20)]
+    vectors = np.eye(len(names), dtype=np.float32)
+
+    def said(*cosines: float) -> str | None:
+        embedder = SimpleNamespace(
+            vocabulary=names, embed_texts=lambda texts: vectors[: len(texts)], logit_scale=10.0
+        )
+        sight = Sight(SimpleNamespace(embedder=embedder))  # type: ignore[arg-type]
+        return sight.sure_name(np.array([*cosines, *[0.0] * 20], np.float32))
+
+    assert said(0.5, 0.0, 0.0) == "one o'clock"
+    assert said(0.16, 0.15, 0.0) == "clock", "each at a sixth"
+    assert said(0.0, 0.0, 0.16) is None, "a sixth, and no other apple"
+    assert said(0.0, 0.0, 0.0) is None

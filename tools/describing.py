@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tools.grounding import Things, has_world, look_at
 from tools.images import Photo
 from tools.recall import Recall
-from tools.sight import SURE, Sight
+from tools.sight import Sight
 from tools.wording import article, join, number, plural
 
 __all__ = ["NAMELESS", "NAMELESS_MANY", "describe", "things_in"]
@@ -81,13 +81,12 @@ def _listed(things: Things) -> str:
 
 def _sure_name(things: Things, kind: list[int]) -> str | None:
     vector = things.vectors[kind].mean(axis=0)
-    best = things.sight.name(vector / np.linalg.norm(vector), 1)[0]
-    return best.name if best.probability >= SURE else None
+    return things.sight.sure_name(vector / np.linalg.norm(vector))
 
 
 def _agreed(sight: Sight, vector: NDArray[np.float32], text: str) -> str:
-    best = sight.name(vector, 1)[0]
-    if best.probability >= SURE:
-        return text if best.name in text else article(best.name)
+    name = sight.sure_name(vector)
+    if name is not None:
+        return text if name in text else article(name)
     # One vector says little of several things: of those the captioner alone can speak.
     return text if len(things_in(text)) > 1 else NAMELESS

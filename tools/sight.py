@@ -6,6 +6,7 @@ Knows nothing of what was taught. Shared by all visitors: what it caches depends
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +18,7 @@ from tools.artifacts import Candidate
 from tools.images import Photo
 from tools.models.adapters import Adapters
 from tools.models.roles import Answerer, Captioner, Embedder
-from tools.vocabulary import Vocabulary, shipped_vocabulary
+from tools.vocabulary import Vocabulary, common_words, shipped_vocabulary
 
 if TYPE_CHECKING:
     from tools.background import Background
@@ -31,6 +32,7 @@ TEMPLATES = ("{}", "a picture of {}")
 SURE = 0.22
 """A name of the vocabulary this likely is said; of drawings in a style never seen in training,
 three in four such names are right (python -m tests.bench.pocket)."""
+_SURER = 0.27  # and this likely where one name alone is said; with less, the word for its kind is
 _CACHED = 4_096  # vectors: 4 MB at d = 256
 
 
@@ -170,6 +172,32 @@ class Sight:
         share = softmax(self.embedder.logit_scale * (features @ vector))
         order = np.argsort(-share, kind="stable")[:count]
         return [Candidate(names[i], float(share[i])) for i in order]
+
+    def sure_name(self, vector: NDArray[np.float32]) -> str | None:
+        """What may be said of a picture: a name, or the word that the likeliest names share.
+
+        Three clocks at a fifth each are a clock, whatever it shows (Deng et al., "Hedging your
+        bets", CVPR 2012).
+        """
+        names, features = self._named()
+        if not names:
+            return None
+        share = softmax(self.embedder.logit_scale * (features @ vector))
+        best = int(share.argmax())
+        if share[best] >= _SURER:
+            return names[best]
+        kinds = [(float(share[list(of)].sum()), word) for word, of in self._kinds[best]]
+        chance, word = max(kinds, default=(0.0, ""))
+        return word if chance >= SURE else None
+
+    @cached_property
+    def _kinds(self) -> list[list[tuple[str, tuple[int, ...]]]]:
+        """Of each name the words that it shares, and with which names."""
+        found: list[list[tuple[str, tuple[int, ...]]]] = [[] for _ in self._named()[0]]
+        for word, numbers in common_words(self.vocabulary).items():
+            for number in numbers:
+                found[number].append((word, numbers))
+        return found
 
     def likelihood(self, vectors: NDArray[np.float32], name: str) -> NDArray[np.float64]:
         """(n, d) → (n,) log(P(name | picture) · K): above 0 likelier than one of K names at random.

@@ -4,6 +4,8 @@ Knows nothing of vectors.
 """
 
 import json
+from collections import defaultdict
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from tools.config import ModelChoice
 from tools.errors import ModelFailed
 from tools.models.sources import locate
 
-__all__ = ["Vocabulary", "read_vocabulary", "shipped_vocabulary"]
+__all__ = ["Vocabulary", "common_words", "read_vocabulary", "shipped_vocabulary"]
 
 Vocabulary = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -25,6 +27,22 @@ def read_vocabulary(path: Path) -> Vocabulary:
         return tuple((str(e["name"]), tuple(map(str, e.get("aliases", ())))) for e in entries)
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ModelFailed(f"{path} is not a vocabulary ({exc}): install it again.") from exc
+
+
+def common_words(vocabulary: Vocabulary) -> Mapping[str, tuple[int, ...]]:
+    """Words that several names share, and the numbers of those names: "clock" → all the clocks.
+
+    The last word of a name or of an alias says what kind of thing it is.
+    """
+    found: dict[str, set[int]] = defaultdict(set)
+    for number, (name, aliases) in enumerate(vocabulary):
+        for text in (name, *aliases):
+            found[_kind(text)].add(number)
+    return {w: tuple(sorted(n)) for w, n in found.items() if len(n) > 1 and w.isalpha()}
+
+
+def _kind(text: str) -> str:
+    return text.split()[-1] if text.strip() else ""
 
 
 @lru_cache(maxsize=1)
