@@ -86,6 +86,8 @@ def predict_pictures(
 ) -> list[dict[str, Any]]:
     """One entry a picture; a file that is no picture has an ``error`` in place of an answer."""
     learner, classes = _opened(run)
+    if not classes and question is None and run.settings.role != "answerer":
+        question = DESCRIBE
     if not classes and question is None:
         raise SettingsError(f"Run {run.name} answers questions: give one with --question.")
     if classes and question is not None:

@@ -36,10 +36,11 @@ _PARTS = {
     "language model": re.compile(r"language_model|text_model|lm_head|embed_tokens"),
 }
 _PROJECTIONS = r"(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+_OF_LAYERS = r"(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
 _TARGETS: dict[Role, str] = {
     "answerer": rf".*(language_model|text_model).*\.{_PROJECTIONS}",
     "captioner": r".*text_decoder\..*\.(query|key|value|dense)",
-    "embedder": r".*(text_model|vision_model)\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)",
+    "embedder": rf".*(text_model|vision_model)\..*\.\d+\..*\.{_OF_LAYERS}",
 }
 """Where LoRA goes if the settings do not say."""
 

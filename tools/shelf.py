@@ -38,7 +38,7 @@ ACTIVE = "active.json"
 ROLES = ("answerer", "captioner", "embedder")
 """Whose model an adapter may be of."""
 ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_CLASSIFIERS = ("linear", "prototypes")
+_CLASSIFIERS = ("linear", "prototypes", "box", "maml")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Adapter:
     role: str
     """One of :data:`ROLES`."""
     digest: str
-    """Of its files: another one has other weights."""
+    """Of its weights."""
     base_model: str
     base_id: str
     precision: str
@@ -141,6 +141,11 @@ def open_adapter(shelf: Path, name: str, role: str | None = None) -> Adapter:
             f"The manifest of the adapter {name} lacks what is needed to use it "
             f"({type(exc).__name__}: {exc}): publish it again."
         ) from exc
+
+
+def _digest_of_weights(files: Mapping[str, str]) -> str:
+    weights = [f"{n}:{files[n]}" for n in sorted(files) if n.endswith(".safetensors")]
+    return hashlib.sha256("|".join(weights).encode()).hexdigest()
 
 
 def _of_answerer(manifest: Mapping[str, Any]) -> dict[str, Any]:

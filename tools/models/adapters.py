@@ -131,7 +131,7 @@ class Adapters:
                 self._told.note(_ROLE, f"I no longer use the adapter {before}." if before else "")
                 return
             adapter = open_adapter(self._there(), name, _ROLE)
-            if self._loaded is not None and self._loaded.adapter.digest == adapter.digest:
+            if self._loaded is not None and vars(self._loaded.adapter) == vars(adapter):
                 return  # it was another role's that changed
             self._put(adapter)
             self._told.note(_ROLE, f"I now use the adapter {name}.")

@@ -5,6 +5,7 @@ between the two is asked for: recognition weighs directions by what they told of
 pair was measured (:mod:`tools.background`), which no scaling of one half can change much.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,8 +77,9 @@ class PairedEmbedder:
 
     def __init__(self, first: Embedder, second: ImageEmbedder) -> None:
         self._first, self._second = first, second
-        joined = f"{first.id[:19]}-{second.id[-19:]}"
-        self.id = re.sub(r"-+", "-", joined).strip("-")
+        both = hashlib.sha256(f"{first.id}|{second.id}".encode()).hexdigest()
+        joined = f"{first.id[:15]}-{second.id[:15]}-{both[:8]}"
+        self.id = re.sub(r"-+", "-", joined)
         self.dimension = first.dimension + second.dimension
         self.logit_scale = first.logit_scale / _HALF
         self.logit_bias = float(getattr(first, "logit_bias", 0.0))
