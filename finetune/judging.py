@@ -13,6 +13,7 @@ from typing import Any
 
 from finetune.asking import answered, once
 from finetune.data import Row, gather
+from finetune.data.table import DESCRIBE
 from finetune.events import Told
 from finetune.files import write_json, write_text
 from finetune.learner import Learner, Session

@@ -128,7 +128,7 @@ def open_adapter(shelf: Path, name: str, role: str | None = None) -> Adapter:
             name,
             shelf / name,
             found,
-            hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest(),
+            _digest_of_weights(manifest["files"]),
             str(manifest["base_model"]),
             str(manifest["base_id"]),
             str(manifest["precision"]),
