@@ -236,5 +236,6 @@ def test_nothing_is_taught_by_small_talk() -> None:
 
 def test_the_set_is_as_large_as_it_should_be_and_a_third_is_held_out() -> None:
     lines = cases()
+    before = [c for c in lines if not c.intent.endswith("(development)")]
     held = sum(c.held_out for c in lines)
-    assert len(lines) >= 400 and 0.3 < held / len(lines) < 0.4
+    assert len(before) >= 400 and 0.3 < held / len(before) < 0.4

@@ -185,6 +185,8 @@ def _merged(actions: Sequence[Action]) -> list[Action]:
             wrong = (last.args or {}).get("label")
             args = {**(action.args or {}), **({"wrong": wrong} if wrong else {})}
             merged[-1] = Action("correct_label", args)
+        elif last and last.tool == "forget_label" and action.tool == "undo":
+            continue  # "forget zorb, remove it": said twice, not taken back
         elif action not in merged:
             merged.append(action)
     if any(a.tool == "classify_image" and "labels" in (a.args or {}) for a in merged):

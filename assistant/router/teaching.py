@@ -89,6 +89,8 @@ def _on_correct(reading: Reading, clause: Clause, context: Context) -> Action | 
     label = label_in(reading, clause, context)
     if label is None or clause.question:
         return None
+    if label == discussed(context):  # nobody corrects a name to itself: a letter off is another
+        label = label_in(reading, clause, context, typos=False) or label
     args: dict[str, Any] = {"label": label}
     wrong = label_in(reading, clause, context, "other") if "other" in reading.slots else None
     if "other" in reading.slots and wrong is None:
