@@ -20,7 +20,7 @@ from torch import Tensor
 
 from finetune.collate import Shown
 from finetune.data import Row, Table
-from finetune.exemplars import Exemplars, predictions_of, zero_shot
+from finetune.exemplars import Exemplars, embedded, predictions_of, zero_shot
 from finetune.fitting import Batch, Fitting
 from finetune.learner import Session
 from finetune.predictions import Prediction
@@ -72,7 +72,9 @@ class EmbedderLearner(Fitting):
         """The pictures, each text of the batch once in every template, and (N,) which is whose."""
         own = [item.row.label or item.row.answer or "" for item in items]
         every = len(self.classes) if len(self.classes) <= _TOLD_APART else 0
-        texts = list(self.classes[:every]) or sorted(set(own))
+        # Two captions of others at least: a picture alone with its own has nothing to learn.
+        rivals = [] if self.classes else sorted({row.answer or "" for row in self._taught})[:2]
+        texts = list(self.classes[:every]) or sorted({*own, *rivals})
         said = [t.format(text) for text in texts for t in self._templates()]
         pictures = self.embedder.picture_inputs([item.image() for item in items])
         return {
@@ -113,6 +115,17 @@ class EmbedderLearner(Fitting):
                 found = [replace(p, by_name=q.answer) for p, q in zip(given, named, strict=True)]
         session.tell(event="measured", done=len(found), all=len(rows))
         return found
+
+    def vectors(
+        self, rows: Sequence[Row], texts: Sequence[str], *, base: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Unit vectors of the rows' pictures (n, d), and of ``texts`` (m, d)."""
+        with self.adapted.without() if base else nullcontext():
+            self.adapted.model.eval()
+            pictures = np.stack(embedded(self._sight(base=base), rows))
+            if not texts:
+                return pictures, np.empty((0, pictures.shape[1]))
+            return pictures, self.embedder.embed_texts(texts)
 
     def save(self, folder: Path) -> None:
         super().save(folder)
