@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from tools.edge import Edge
+from tools.looks import LOOKS
 
 __all__ = ["Background", "Domain", "Prior", "covariances", "isotropic", "unlabelled"]
 
@@ -115,7 +116,7 @@ class Background:
         prior = self.prior is None or self.prior.mean.shape == (d,)
         if not fits or self.gate.shape not in gates or not prior:
             raise ValueError(f"background statistics do not fit dimension {d}")
-        if self.edge is not None and self.edge.mean.shape[1] != d:
+        if self.edge is not None and self.edge.mean.shape[1] != d + LOOKS:
             raise ValueError(f"background statistics do not fit dimension {d}: edge")
         arrays = [self.gate]
         arrays += [] if self.prior is None else [self.prior.mean]

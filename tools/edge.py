@@ -1,8 +1,9 @@
 """Where an embedder's world ends: which pictures are of no kind it was trained for.
 
-Numpy and scipy only; knows nothing of what the kinds are. Each kind of picture of the world is a
-Gaussian, and what lies outside is one more (quadratic discriminant analysis): a plane between the
-two sides fails because garments lie where photos do, though nothing like as far about.
+Numpy and scipy only; knows nothing of what the kinds are, or of what a row of a picture holds
+(:func:`tools.looks.with_looks`: its unit vector, and how it is drawn). Each kind of picture of the
+world is a Gaussian, and what lies outside is one more (quadratic discriminant analysis): a plane
+between the two sides fails because garments lie where photos do, though nothing like as far about.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ _SHRINK = 0.1  # of each covariance towards a multiple of the identity
 
 @dataclass(frozen=True, eq=False)
 class Edge:
-    """C Gaussians of vectors of dimension d, the last of what lies outside.
+    """C Gaussians of rows of d numbers, the last of what lies outside.
 
     ``mean`` (C, d). ``root`` (C, d, d): R with RᵀR = Σ⁻¹. ``constant`` (C,): log |R|. ``limit``:
     the log-likelihood ratio above which a picture is outside.
@@ -43,7 +44,7 @@ class Edge:
 
     @classmethod
     def between(cls, world: Sequence[Parts], outside: Parts) -> "Edge":
-        """Fitted to kinds of unit vectors, each in parts (n, d) that count alike; limit 0."""
+        """Fitted to kinds of pictures, each in parts (n, d) that count alike; limit 0."""
         fits = [_gaussian(parts) for parts in (*world, outside)]
         mean, root, constant = (np.stack(x) for x in zip(*fits, strict=True))
         return cls(mean, root, constant, 0.0)
@@ -53,18 +54,18 @@ class Edge:
         limits = [np.quantile(self.ratio(part), 1.0 - mistaken) for part in world]
         return replace(self, limit=float(max(limits)))
 
-    def ratio(self, vectors: NDArray[np.floating]) -> Array:
-        """(n, d) unit vectors → (n,) log p(x | outside) − log Σ p(x | kind)."""
-        x = np.asarray(vectors, np.float64)
+    def ratio(self, rows: NDArray[np.floating]) -> Array:
+        """(n, d) → (n,) log p(x | outside) − log Σ p(x | kind)."""
+        x = np.asarray(rows, np.float64)
         logs = [
             c - 0.5 * (((x - m) @ r.T) ** 2).sum(axis=1)
             for m, r, c in zip(self.mean, self.root, self.constant, strict=True)
         ]
         return np.asarray(logs[-1] - logsumexp(logs[:-1], axis=0))
 
-    def crossed(self, vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(n, d) unit vectors → (n,) whether each lies outside."""
-        return np.asarray(self.ratio(vectors) > self.limit)
+    def crossed(self, rows: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(n, d) → (n,) whether each lies outside."""
+        return np.asarray(self.ratio(rows) > self.limit)
 
 
 def _gaussian(parts: Parts) -> tuple[Array, Array, Array]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tools.artifacts import Candidate
 from tools.images import Photo
+from tools.looks import with_looks
 from tools.models.adapters import Adapters
 from tools.models.roles import Answerer, Captioner, Embedder
 from tools.vocabulary import Vocabulary, common_words, shipped_vocabulary
@@ -139,7 +140,9 @@ class Sight:
     def outside(self, photo: Photo) -> bool:
         """Whether the photo is outside the world that the embedder was trained on."""
         edge = self.background.edge
-        return edge is not None and bool(edge.crossed(self.vector(photo)[None])[0])
+        if edge is None:
+            return False
+        return bool(edge.crossed(with_looks(self.vector(photo)[None], [photo]))[0])
 
     def words(self, names: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) unit prototypes: the normalised mean of each name's prompt vectors."""

@@ -12,6 +12,7 @@ import logging
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from finetune.pocket.teacher import HELD_OUT_PHOTOS
 from finetune.pocket.world import chance_for, render_views
 from tools.config import ModelChoice
 from tools.images import Photo, open_photo
+from tools.looks import LOOKS, with_looks
 from tools.measuring import Pictures, measure, named
 from tools.models.embedder import load_embedder
 from tools.models.roles import Embedder
@@ -43,9 +45,10 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class _Drawn:
-    """Pictures of drawings and the concept of each thing number."""
+    """Pictures of drawings and the concept of each thing number; ``rows`` tell the edge."""
 
     pictures: Pictures
+    rows: Floats
     gallery: Gallery
 
 
@@ -78,16 +81,17 @@ def write_background(
     everything: dict[str, Any] = dict(results)
     if "photos" in kinds:
         trained = [s for s in styles if s in WorldSettings().styles]
-        drawn = both.vectors[np.isin(both.manner, [styles.index(s) for s in trained])]
-        world: dict[str, list[Floats]] = {"drawings": [drawn]}
+        drawn = np.isin(both.manner, [styles.index(s) for s in trained])
+        shown = np.concatenate([clean.rows, varied.rows])[drawn]
+        world: dict[str, list[Floats]] = {"drawings": [shown]}
         for name in rows.keys() - {"photos"}:
-            turned = _embed(embedder, inverted(rows[name][0][::2]))
-            world[name] = [kinds[name].vectors, turned]
+            turned = _seen(embedder, inverted(rows[name][0][::2]))
+            world[name] = [with_looks(kinds[name].vectors, rows[name][0]), turned]
         everyday = sorted((data / "coco128" / "images").rglob("*.jpg"))
-        photos = [kinds["photos"].vectors]
-        photos += [_embed(embedder, [open_photo(str(f)) for f in everyday])] if everyday else []
+        photos = [with_looks(kinds["photos"].vectors, rows["photos"][0])]
+        photos += [_seen(embedder, [open_photo(str(f)) for f in everyday])] if everyday else []
         edge, told = measure_edge(
-            lambda some: _embed(embedder, some), data, trained, world, np.concatenate(photos)
+            partial(_seen, embedder), data, trained, world, np.concatenate(photos)
         )
         background = replace(background, edge=edge)
         everything |= told
@@ -104,15 +108,16 @@ def _drawings(
     shown = np.array([s for c in gallery.of_kind("drawing") for s in gallery.concepts[c].sprites])
     families = sorted({c.group for c in gallery.concepts})
     family_of = np.array([families.index(c.group) for c in gallery.concepts], np.int64)
-    vectors = []
+    parts = []
     for start in range(0, len(shown), 512):
         index = shown[start : start + 512]
         chance = chance_for(seed, start, int(strength * 100))
         pictures = render_views(gallery, index, chance=chance, strength=strength)
-        vectors.append(_embed(embedder, as_photos(pictures.numpy())))
+        parts.append(_seen(embedder, as_photos(pictures.numpy())))
+    rows = np.concatenate(parts)
     thing = gallery.concept_of[shown]
-    made = Pictures(np.concatenate(vectors), thing, gallery.style_of[shown], family_of[thing])
-    return _Drawn(made, gallery)
+    made = Pictures(rows[:, :-LOOKS], thing, gallery.style_of[shown], family_of[thing])
+    return _Drawn(made, rows, gallery)
 
 
 def _words(gallery: Gallery, pictures: Pictures) -> dict[int, str]:
@@ -194,6 +199,10 @@ def _pictures(
     """Pictures in no style: each is a manner of its own."""
     numbers = np.arange(len(rows))
     return Pictures(_embed(embedder, rows), np.array(thing), numbers, np.array(family))
+
+
+def _seen(embedder: Embedder, photos: Sequence[Photo]) -> Floats:
+    return with_looks(_embed(embedder, photos), photos)
 
 
 def _embed(embedder: Embedder, photos: Sequence[Photo]) -> Floats:

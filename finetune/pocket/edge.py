@@ -26,26 +26,27 @@ _SCENES = 600  # with one thing, and as many with several
 _EVERY = 10  # which of the shapes are looked at
 
 Floats = npt.NDArray[np.float32]
-Embed = Callable[[Sequence[Photo]], Floats]
+See = Callable[[Sequence[Photo]], Floats]
+"""Pictures to rows (:func:`tools.looks.with_looks`)."""
 
 
 def measure_edge(
-    embed: Embed,
+    see: See,
     data: Path,
     styles: Sequence[str],
     world: dict[str, list[Floats]],
     photos: Floats,
 ) -> tuple[Edge, dict[str, float]]:
-    """The edge and how well it tells: ``world`` has vectors by kind, in parts that count alike.
+    """The edge and how well it tells: ``world`` has rows by kind, in parts that count alike.
 
     Drawings as they are sent, scenes and shapes are added to it. Fitted on half of each part's
     pictures; the others set the limit and check it.
     """
-    drawn = [*world.get("drawings", []), embed(_sent(data, styles))]
-    drawn += [embed(as_photos(p)) for p in _scenes(data, styles)]
+    drawn = [*world.get("drawings", []), see(_sent(data, styles))]
+    drawn += [see(as_photos(p)) for p in _scenes(data, styles)]
     kinds = {**world, "drawings": drawn}
     if found := _shapes(data):
-        kinds["shapes"] = [embed(found)]
+        kinds["shapes"] = [see(found)]
     halves = {kind: [_halves(p) for p in parts] for kind, parts in kinds.items()}
     fitted, asked = _halves(photos)
     edge = Edge.between([[one for one, _ in parts] for parts in halves.values()], [fitted])
