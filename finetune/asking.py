@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from finetune.data import Row
-from finetune.learner import Learner, Session
+from finetune.learner import InEpisodes, Learner, Session
 from finetune.predictions import Prediction
 
 __all__ = ["answered", "once"]
@@ -31,7 +31,8 @@ def answered(
     learner: Learner, rows: Sequence[Row], session: Session, *, base: bool = False
 ) -> list[Prediction]:
     """What the learner says of each row, with everything that is right."""
-    found = learner.predict(rows, session, base=base)
+    ask = learner.examined if isinstance(learner, InEpisodes) else learner.predict
+    found = ask(rows, session, base=base)
     return [replace(p, others=row.others) for p, row in zip(found, rows, strict=True)]
 
 

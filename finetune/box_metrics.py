@@ -19,7 +19,7 @@ from finetune.data.boxes import Boxed
 from finetune.intervals import resampled
 from finetune.predictions import Prediction
 
-__all__ = ["SHOWN", "compare_boxes", "measure_boxes", "overlaps"]
+__all__ = ["SHOWN", "found_of", "map50", "measure_boxes", "more_map50", "overlaps"]
 
 SHOWN = 0.5
 """How sure a box must be to be shown, and to count for the mean IoU."""
@@ -31,45 +31,43 @@ Picture = tuple[Sequence[Boxed], Sequence[Boxed]]
 """What is there, and what was found."""
 
 
-def measure_boxes(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
+def measure_boxes(predictions: Sequence[Prediction]) -> dict[str, Any]:
     """Every figure of one model's boxes; intervals by resampling pictures."""
-    pictures = [(p.objects or (), p.found) for p in predictions]
-    n = len(pictures)
-    ranked = [_Ranked(pictures, name) for name in classes]
-    covered = [_covered(*picture) for picture in pictures]
+    n, ranked = len(predictions), _ranked(predictions)
+    covered = [_covered(p.objects or (), p.found or ()) for p in predictions]
     sums = np.array([(iou.sum(), len(iou)) for iou in covered]).reshape(-1, 2)
-    seconds = np.array([p.seconds for p in predictions])
-    everything = np.ones(n)
     return {
-        "n": n,
-        "seconds_per_picture": resampled(lambda i: float(np.mean(seconds[i])), n),
-        "map50": resampled(lambda i: _mean(ranked, _weights(i, n), 1), n),
+        "map50": map50(predictions),
         "map": resampled(lambda i: _mean(ranked, _weights(i, n), len(_THRESHOLDS)), n),
         "mean_iou": resampled(lambda i: _ratio(sums[i].sum(0)), n),
         "boxes": int(sums[:, 1].sum()),
         "average_precision_50": {
-            name: round(one.precision(everything, 1), 4)
-            for name, one in zip(classes, ranked, strict=True)
-            if one.positives.any()
+            one.name: round(one.precision(np.ones(n), 1), 4) for one in ranked
         },
     }
 
 
-def compare_boxes(
-    ours: Sequence[Prediction], theirs: Sequence[Prediction], classes: Sequence[str]
-) -> dict[str, Any]:
-    """How much higher the mAP@0.5 of ``ours`` is, on the same pictures: a paired bootstrap."""
-    n = len(ours)
-    a, b = (
-        [_Ranked([(p.objects or (), p.found) for p in side], name) for name in classes]
-        for side in (ours, theirs)
-    )
+def map50(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """mAP@0.5."""
+    n, ranked = len(predictions), _ranked(predictions)
+    return resampled(lambda i: _mean(ranked, _weights(i, n), 1), n)
+
+
+def more_map50(ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> dict[str, float]:
+    """How much higher the mAP@0.5 of ``ours`` is on the same pictures: a paired bootstrap."""
+    n, a, b = len(ours), _ranked(ours), _ranked(theirs)
 
     def difference(numbers: NDArray[np.intp]) -> float:
         weights = _weights(numbers, n)
         return _mean(a, weights, 1) - _mean(b, weights, 1)
 
-    return {"difference": resampled(difference, n)}
+    return resampled(difference, n)
+
+
+def found_of(predictions: Sequence[Prediction]) -> Array:
+    """(n,) F1 of the boxes shown of each picture, at an IoU of 0.5; 1 where there is nothing and
+    nothing is shown."""
+    return np.array([_f1(p.objects or (), p.found or ()) for p in predictions], np.float64)
 
 
 def overlaps(a: Sequence[Boxed], b: Sequence[Boxed]) -> Array:
@@ -87,6 +85,7 @@ class _Ranked:
     """The boxes of one class in all pictures, surest first, and which of them are hits."""
 
     def __init__(self, pictures: Sequence[Picture], name: str) -> None:
+        self.name = name
         there = [[one for one in true if one.label == name] for true, _ in pictures]
         self.positives = np.array([len(true) for true in there], np.float64)
         scores, owner, hits = [], [], []
@@ -116,6 +115,23 @@ class _Ranked:
             places = np.searchsorted(recall, _RECALLS - 1e-12)
             total += float(row[places[places < len(row)]].sum()) / len(_RECALLS)
         return total / thresholds
+
+
+def _ranked(predictions: Sequence[Prediction]) -> list[_Ranked]:
+    """Of each class that is there."""
+    pictures = [(p.objects or (), p.found or ()) for p in predictions]
+    names = sorted({one.label for true, _ in pictures for one in true})
+    return [_Ranked(pictures, name) for name in names]
+
+
+def _f1(true: Sequence[Boxed], found: Sequence[Boxed]) -> float:
+    shown = [one for one in found if one.score >= SHOWN]
+    hits = 0.0
+    for name in {one.label for one in true}:
+        mine, there = ([x for x in side if x.label == name] for side in (shown, true))
+        hits += float(_hits(overlaps(_surest(mine), there), _THRESHOLDS[:1]).sum())
+    either = len(true) + len(shown)
+    return 2 * hits / either if either else 1.0
 
 
 def _mean(ranked: Sequence[_Ranked], weights: Array, thresholds: int) -> float:

@@ -42,23 +42,26 @@ _FAILS = 0.5  # of the things that are no zorbs called zorbs
 class Control:
     """What a control found.
 
-    ``problem``: why the model is not worth using; ``doubt``: what too few pictures can't tell it
-    from; ``warning``: what whoever uses it should know. Empty where it passed.
+    ``problem``: why the model is not worth using; ``behind``: what it is no better than;
+    ``doubt``: what too few pictures can't tell it from; ``warning``: what whoever uses it should
+    know. Empty where it passed.
     """
 
     name: str
     found: str
     figures: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
+    behind: str = ""
     doubt: str = ""
     warning: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As ``results.json`` holds it."""
+        problem = self.problem or self.behind or self.doubt or self.warning
         return {
             "found": self.found,
-            "passed": not (self.problem or self.doubt or self.warning),
-            "problem": self.problem or self.doubt or self.warning or None,
+            "passed": not problem,
+            "problem": problem or None,
             **self.figures,
         }
 
@@ -95,7 +98,7 @@ def control(
     """
     folder = session.folder / "evaluation"
     part = measured.sampled(settings.evaluation.sample, settings.data.seed)
-    found = [_commonest(measured)]
+    found = [] if measured.kind == "boxes" else [_commonest(measured)]
     blank = kept("blank", lambda: answered(learner, _blank(part.rows, folder), session))
     found.append(_against_blank(part, blank))
     asks = settings.role == "answerer" and settings.method in _ASKS
@@ -106,7 +109,7 @@ def control(
         asked = _is_this(part, settings.data.seed)
         pair = _before_and_after("no", learner, [row for row, _ in asked], session, kept)
         found.append(_yes_to_all(*pair, example=asked[0][1]))
-    elif part.classes:
+    elif part.kind == "classes":
         found.append(_false_alarms(measured))
     elif part.kind == "answers" and any(same_answer(p.truth, "no") for p in part.ours):
         found.append(
@@ -150,11 +153,11 @@ def _against_blank(part: Measured, blank: Sequence[Prediction]) -> Control:
     """The same rows with a grey picture. Who is as good without it has not looked at it."""
     figure, gain = decisive(blank, part.kind), compare(part.ours, blank, part.kind)
     has = told(figure, part.kind)
-    judged = _judged(gain, f"with blank pictures ({has})")
-    if "problem" in judged:
-        judged["problem"] += ", so it guesses without looking"
-    found = f"A grey picture in place of each: {has}; the pictures: "
-    found += f"{told(decisive(part.ours, part.kind), part.kind)}."
+    seen = decisive(part.ours, part.kind)
+    judged = _judged(gain, f"itself with blank pictures ({has})")
+    if "behind" in judged and seen["value"] > 0:
+        judged = {"problem": f"with blank pictures it is as good ({has}): it does not look"}
+    found = f"A grey picture in place of each: {has}; the pictures: {told(seen, part.kind)}."
     return Control("blank", found, {"blank": figure, "gain": gain}, **judged)
 
 
@@ -235,19 +238,23 @@ def _judged(gain: Mapping[str, Any], rival: str) -> dict[str, str]:
     difference = gain["difference"]
     if difference["low"] > 0:
         return {}
-    return (
-        {"problem": f"it is no better than {rival}"}
-        if difference["value"] <= 0
-        else {"doubt": rival}
-    )
+    return {"behind" if difference["value"] <= 0 else "doubt": rival}
 
 
 def _blank(rows: Sequence[Row], folder: Path) -> list[Row]:
-    grey = Photo(Image.new("RGB", (224, 224), _GREY))
-    path = folder / "blank.png"
+    """As large as the picture where that says what a box means."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, grey.png())
-    return [replace(row, path=path, photo_id=grey.id, box=None) for row in rows]
+    blank: dict[tuple[int, int], dict[str, Any]] = {}
+    found = []
+    for row in rows:
+        size = (224, 224) if row.objects is None else row.photo().image.size
+        if size not in blank:
+            grey = Photo(Image.new("RGB", size, _GREY))
+            path = folder / f"blank-{size[0]}x{size[1]}.png"
+            write_bytes(path, grey.png())
+            blank[size] = {"path": path, "photo_id": grey.id, "box": None}
+        found.append(replace(row, **blank[size]))
+    return found
 
 
 def _is_this(part: Measured, seed: int) -> list[tuple[Row, str]]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from finetune.asking import answered, once
+from finetune.box_metrics import SHOWN
 from finetune.data import Row, gather
 from finetune.data.table import DESCRIBE
 from finetune.events import Told
@@ -111,11 +113,13 @@ def write_table(path: Path, entries: Sequence[dict[str, Any]]) -> None:
         return
     if path.suffix.lower() != ".csv":
         raise SettingsError(f"--output {path}: give a file that ends in .csv or .json.")
-    columns = ["image", "answer", "confidence", "response", "seconds", "error"]
+    columns = ["image", "answer", "confidence", "boxes", "response", "seconds", "error"]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(entries)
+    for entry in entries:
+        boxes = {"boxes": json.dumps(entry["boxes"])} if "boxes" in entry else {}
+        writer.writerow({**entry, **boxes})
     write_text(path, out.getvalue())
 
 
@@ -145,6 +149,8 @@ def _entry(p: Prediction, classes: Sequence[str]) -> dict[str, Any]:
     entry: dict[str, Any] = {"image": p.image, "answer": p.answer, "confidence": p.confidence}
     if p.probabilities:
         entry["probabilities"] = dict(zip(classes, p.probabilities, strict=True))
+    if p.found is not None:
+        entry["boxes"] = [one._asdict() for one in p.found if one.score >= SHOWN]
     if p.response is not None:
         entry["response"] = p.response
     return entry | {"seconds": round(p.seconds, 4)}

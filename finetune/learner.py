@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from finetune.data.table import Row
 from finetune.events import EventLog, Told
 from finetune.predictions import Prediction
 from tools.errors import TrainingError
 
-__all__ = ["Learner", "Session", "Stopped"]
+__all__ = ["InEpisodes", "Learner", "Session", "Stopped"]
 
 
 class Stopped(TrainingError):
@@ -69,3 +69,16 @@ class Learner(Protocol):
 
     def load(self, folder: Path) -> None:
         """What :meth:`save` wrote."""
+
+
+@runtime_checkable
+class InEpisodes(Protocol):
+    """A learner that learns to learn: it is measured by what it can tell after a few pictures."""
+
+    def examined(
+        self, rows: Sequence[Row], session: Session, *, base: bool = False
+    ) -> list[Prediction]:
+        """What it says of each row, having just been shown a few others."""
+
+    def by_recogniser(self, rows: Sequence[Row], session: Session) -> list[Prediction]:
+        """What the recogniser says, having been shown the same."""

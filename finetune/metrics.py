@@ -15,6 +15,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
 from finetune.answer_metrics import vqa_accuracy
+from finetune.box_metrics import found_of, map50, measure_boxes, more_map50
 from finetune.caption_metrics import cider, measure_captions
 from finetune.data.table import Row
 from finetune.intervals import decimal, percent, resampled, wilson
@@ -32,9 +33,14 @@ __all__ = [
     "told",
 ]
 
-Kind = Literal["classes", "answers", "captions"]
+Kind = Literal["classes", "answers", "captions", "boxes"]
 """What predictions say of a picture."""
-MAIN: dict[Kind, str] = {"classes": "accuracy", "answers": "exact_match", "captions": "cider"}
+MAIN: dict[Kind, str] = {
+    "classes": "accuracy",
+    "answers": "exact_match",
+    "captions": "cider",
+    "boxes": "map50",
+}
 """The figure that decides, of each kind."""
 
 _BINS = 10
@@ -56,10 +62,14 @@ def measure(
     if n and all(p.likelihood is not None for p in predictions):
         likely = np.array([p.likelihood for p in predictions], np.float64)
         found["log_likelihood"] = resampled(lambda i: float(np.mean(likely[i])), n)
+    if kind == "boxes":
+        return found | measure_boxes(predictions)
     if kind != "classes":
         found["exact_match"] = wilson(right, n)
         if kind == "captions":
             return found | measure_captions(*_beside(predictions))
+        if any(p.response is None for p in predictions):  # chosen among the answers there are
+            return found
         agreed = np.array([vqa_accuracy(p.answer, p.references) for p in predictions])
         return found | {"vqa_accuracy": resampled(lambda i: float(np.mean(agreed[i])), n)}
     found["accuracy"] = wilson(right, n)
@@ -74,6 +84,8 @@ def measure(
 
 def kind_of(role: str, rows: Sequence[Row]) -> Kind:
     """What a model of ``role`` says of ``rows``; an embedder chooses among captions."""
+    if any(row.objects is not None for row in rows):
+        return "boxes"
     if any(row.label is not None for row in rows):
         return "classes"
     captions = role != "embedder" and all(row.is_caption for row in rows)
@@ -84,11 +96,15 @@ def scores(predictions: Sequence[Prediction], kind: Kind) -> Array:
     """(n,) how right each prediction is, by the figure that decides."""
     if kind == "captions":
         return cider(*_beside(predictions))
+    if kind == "boxes":
+        return found_of(predictions)
     return np.array([p.right for p in predictions], np.float64)
 
 
 def decisive(predictions: Sequence[Prediction], kind: Kind) -> dict[str, float]:
     """The figure that decides, alone."""
+    if kind == "boxes":
+        return map50(predictions)
     each = scores(predictions, kind)
     if kind == "captions":
         return resampled(lambda i: float(np.mean(each[i])), len(each))
@@ -97,6 +113,8 @@ def decisive(predictions: Sequence[Prediction], kind: Kind) -> dict[str, float]:
 
 def told(found: dict[str, float], kind: Kind) -> str:
     """The figure that decides, in words: ``86.0 % (79.1–90.9, n=150) right``."""
+    if kind == "boxes":
+        return f"mAP@0.5 {percent(found)}"
     return f"CIDEr-D {decimal(found)}" if kind == "captions" else f"{percent(found)} right"
 
 
@@ -111,7 +129,10 @@ def compare(
     more = scores(ours, kind) - scores(theirs, kind)
     gained, lost = int((more > 0).sum()), int((more < 0).sum())
     p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    difference = resampled(lambda i: float(np.mean(more[i])), len(more))
+    if kind == "boxes":  # precision is not a mean over pictures
+        difference = more_map50(ours, theirs)
+    else:
+        difference = resampled(lambda i: float(np.mean(more[i])), len(more))
     return {"difference": difference, "gained": gained, "lost": lost, "p": round(float(p), 5)}
 
 

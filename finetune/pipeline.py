@@ -16,7 +16,7 @@ from finetune.controls import Control, Measured, control
 from finetune.data import Plan, Row, Table
 from finetune.exemplars import by_exemplars
 from finetune.files import replace_folder
-from finetune.learner import Learner, Session
+from finetune.learner import InEpisodes, Learner, Session
 from finetune.metrics import kind_of
 from finetune.predictions import Prediction, read_predictions, write_csv, write_predictions
 from finetune.report import summarise, write_report
@@ -46,6 +46,14 @@ def make_learner(settings: Settings, table: Table, plan: Plan) -> Learner:
         from finetune.contrastive import EmbedderLearner
 
         return EmbedderLearner(settings, table, table.take(plan.final.train))
+    if settings.method == "box":
+        from finetune.box import BoxLearner
+
+        return BoxLearner(settings, table.classes)
+    if settings.method == "maml":
+        from finetune.maml import MamlLearner
+
+        return MamlLearner(settings, table, plan)
     if settings.method == "prototypes":
         from finetune.prototypes import PrototypeLearner
 
@@ -78,7 +86,7 @@ def execute(run: Run, learner: Learner, session: Session) -> dict[str, Any]:
         return found
 
     base = kept("base", lambda: answered(learner, measured, session, base=True))
-    exemplars, missing = _exemplars(settings, table, plan, session, kept)
+    exemplars, missing = _exemplars(run, learner, measured, session, kept)
     ours: list[Prediction] = []
     if plan.crossed:
         for number, (fold, test) in enumerate(zip(plan.folds, tests, strict=True), 1):
@@ -147,11 +155,16 @@ def _final(run: Run, learner: Learner, table: Table, plan: Plan, session: Sessio
 
 
 def _exemplars(
-    settings: Settings, table: Table, plan: Plan, session: Session, kept: Kept
+    run: Run, learner: Learner, measured: Sequence[Row], session: Session, kept: Kept
 ) -> tuple[list[Prediction], str]:
     """What the recogniser says with the same pictures as exemplars; or why it says nothing."""
+    settings, (table, plan) = run.settings, run.data()
     if not table.classes:
         return [], "the recogniser names things and does not answer questions"
+    if table.boxed:
+        return [], "the recogniser names pictures and does not say what is where"
+    if isinstance(learner, InEpisodes):
+        return kept("exemplars", lambda: learner.by_recogniser(measured, session)), ""
     try:
         return kept("exemplars", lambda: by_exemplars(settings, table, plan, session)), ""
     except ModelError as problem:

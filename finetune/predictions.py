@@ -38,7 +38,6 @@ class Prediction:
     class that the generated ``response`` names, None if none. ``probabilities``: of the classes
     in alphabetical order. ``seconds``: for this picture, all of it. ``others``: what else is true.
     ``objects``: what is where, if that is asked, and ``found``: what was seen where, surest first.
-    ``episode``: the number of the task it belongs to, where tasks are what is measured.
     """
 
     id: str
@@ -55,8 +54,7 @@ class Prediction:
     likelihood: float | None = None
     """Mean log probability of a token of what is true."""
     objects: tuple[Boxed, ...] | None = None
-    found: tuple[Boxed, ...] = ()
-    episode: int | None = None
+    found: tuple[Boxed, ...] | None = None
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -96,7 +94,7 @@ def read_predictions(path: Path) -> list[Prediction] | None:
 def _prediction(row: Mapping[str, Any]) -> Prediction:
     lists = {name: tuple(row.get(name, ())) for name in ("probabilities", "others")}
     boxes = {name: boxed_from_json(row.get(name)) for name in ("objects", "found")}
-    return Prediction(**{**row, **lists, **boxes, "found": boxes["found"] or ()})
+    return Prediction(**{**row, **lists, **boxes})
 
 
 def write_csv(

@@ -133,6 +133,7 @@ def verdict(
         rivals = rivals[:1]
     warnings = "".join(f"; {c.warning}" for c in controls if c.warning)
     behind = [words for gain, words, _ in rivals if gain["value"] <= 0]
+    behind += [c.behind for c in controls if c.behind]
     problems = [f"it is no better than {join(behind)}"] if behind else []
     problems += [c.problem for c in controls if c.problem]
     if problems:

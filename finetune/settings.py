@@ -171,7 +171,6 @@ class MamlSettings(Part):
     inner_steps: int = Field(5, ge=1, description="Steps of adapting.")
     inner_lr: float = Field(0.05, gt=0, description="Their learning rate.")
     episodes: int = Field(200, ge=1, description="Episodes that are called an epoch.")
-    measured: int = Field(200, ge=20, description="Episodes of what was held out, to measure.")
 
 
 class AugmentationSettings(Part):

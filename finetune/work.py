@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from finetune import processes
 from finetune.data import Plan, Table, gather, make_plan
+from finetune.episodes import episode_plan
 from finetune.events import Told
 from finetune.forecast import check_memory, forecast
 from finetune.learner import Learner, Session, Stopped
@@ -51,7 +52,9 @@ def look_at(settings: Settings, config: Config, on_event: Told | None) -> tuple[
             on_event({"event": "opened", "done": done, "all": every})
 
     table = gather(settings.data, config, on_progress=progress)
-    cheap = settings.uses_embedder and not settings.linear.unfreeze_layers
+    if settings.method == "maml":
+        return table, episode_plan(table, settings)
+    cheap = settings.method in ("linear", "prototypes") and not settings.linear.unfreeze_layers
     return table, make_plan(table, settings.data, cheap=cheap)
 
 
@@ -80,6 +83,10 @@ def prepare_run(
     table, plan = look_at(settings, config, on_event)
     if on_data is not None:
         on_data(table, plan)
+    if table.boxed and settings.method != "box":
+        raise SettingsError(
+            f"{settings.data.source} says what is where, which method box learns: set --method box."
+        )
     settings = _described(settings, table)
     expected = forecast(settings, table.rows)
     if expected is not None:

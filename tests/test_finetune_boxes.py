@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import torch
 from PIL import Image
 
 from finetune.box_head import NO_CLASS, BoxHead, corners, generalised_iou, set_loss
-from finetune.box_metrics import compare_boxes, measure_boxes, overlaps
+from finetune.box_metrics import measure_boxes, more_map50, overlaps
 from finetune.data import gather
 from finetune.data.boxes import Boxed, Frame, boxed_from_json
 from finetune.data.table import Row
 from finetune.predictions import Prediction, read_predictions, write_predictions
 from finetune.settings import DataSettings
 from tests.box_scenes import write_scenes
+from tests.finetune_data import command, events, read, run_folder
+from tests.tiny_models import built
 from tools.config import load_config
 from tools.errors import DataError
 
@@ -35,7 +38,7 @@ def sides(
 
 
 def precision(predictions: list[Prediction], name: str = "map50") -> float:
-    return float(measure_boxes(predictions, ["a", "b"])[name]["value"])
+    return float(measure_boxes(predictions)[name]["value"])
 
 
 A = sides(0, 0, 10, 10)
@@ -89,7 +92,7 @@ def test_classes_count_alike_and_only_those_that_are_there() -> None:
     second = said([Boxed("a", A), Boxed("b", A)], [Boxed("a", A, 0.9)], 1)
     assert precision([first]) == 1.0
     assert precision([first, second]) == pytest.approx(0.5, abs=1e-4)
-    found = measure_boxes([first, second], ["a", "b"])
+    found = measure_boxes([first, second])
     assert found["average_precision_50"] == {"a": 1.0, "b": 0.0}
     assert found["mean_iou"]["value"] == pytest.approx(2 / 3, abs=1e-4)
     assert found["boxes"] == 3
@@ -147,7 +150,7 @@ def test_precision_is_that_of_the_definition_written_out() -> None:
     predictions = [said(t, f, n) for n, (t, f) in enumerate(pictures)]
     assert precision(predictions, "map") == pytest.approx(float(np.mean(expected)), abs=1e-4)
     nothing = [said(t, [], n) for n, (t, _) in enumerate(pictures)]
-    gain = compare_boxes(predictions, nothing, ["a", "b"])["difference"]
+    gain = more_map50(predictions, nothing)
     assert gain["value"] == pytest.approx(precision(predictions), abs=1e-4)
 
 
@@ -254,3 +257,81 @@ def test_sources_without_boxes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not say what is where"):
         folder = DataSettings(source=str(tmp_path / "in"), task="boxes")
         gather(folder, load_config(home=tmp_path))
+
+
+BOX = (
+    "--method", "box", "--task", "boxes", "--batch", 16, "--lr", 0.003, "--set",
+    "training.weight_decay=0.01", "--set", "training.save_steps=50",
+)  # fmt: skip
+
+
+def test_a_head_on_the_pocket_tower_learns_to_find_things(tmp_path: Path) -> None:
+    """Through the command line: mAP before and after, boxes predicted, a run that is resumed."""
+    source = write_scenes(tmp_path / "scenes", 120)
+    said = command(
+        "train", source, "--strategy", "pocket-boxes", *BOX, "--epochs", 30, "--name", "b",
+        "--json", home=tmp_path,
+    )  # fmt: skip
+    results = json.loads(said)
+    before, after = (results["figures"][name]["map50"] for name in ("base", "trained"))
+    assert before["value"] < 0.1 < 0.3 < after["low"]
+    assert results["figures"]["trained"]["map"]["value"] < after["value"]
+    assert results["figure"] == "map50" and results["gains"]["base"]["difference"]["low"] > 0.2
+    assert "does not say what is where" in results["no_exemplars"]
+    assert "mAP@0.5" in results["verdict"] and results["controls"]["blank"]["passed"]
+    card = (run_folder(tmp_path, "b") / "README.md").read_text(encoding="utf-8")
+    assert "| mAP@[.5:.95] |" in card
+    measured = {p["image"]: p for p in read(run_folder(tmp_path, "b") / "evaluation" / "test.json")}
+    command("predict", "b", *measured, "--output", tmp_path / "out.csv", home=tmp_path)
+    told = json.loads(command("predict", "b", *measured, home=tmp_path))
+    for entry in told:  # the model that is loaded again says the same
+        shown = [one for one in measured[entry["image"]]["found"] if one[2] >= 0.5]
+        assert [one["label"] for one in entry["boxes"]] == [one[0] for one in shown]
+        for one, (_, box, score) in zip(entry["boxes"], shown, strict=True):
+            assert one["box"] == pytest.approx(box, abs=0.1)
+            assert one["score"] == pytest.approx(score, abs=0.01)
+    with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [json.loads(line["boxes"])[:1] for line in lines] == [e["boxes"][:1] for e in told]
+    again = json.loads(command("evaluate", "b", source, "--json", home=tmp_path))
+    assert again["trained"]["map50"]["value"] > after["low"]
+
+
+def test_stopped_and_resumed_the_head_has_the_same_curve(tmp_path: Path) -> None:
+    source = write_scenes(tmp_path / "scenes", 24)
+    start = (
+        "train", source, "--strategy", "pocket-boxes", *BOX, "--embedder", built("clip"),
+        "--max-steps", 8, "--set", "training.save_steps=5", "--set", "data.evaluation=split",
+        "--set", "evaluation.controls=false",
+        "--set", "augmentation={colour: 0.2, noise: 0.05}",
+    )  # fmt: skip
+    command(*start, "--name", "whole", "--json", home=tmp_path)
+    command(*start, "--name", "cut", "--json", home=tmp_path)
+    folder = run_folder(tmp_path, "cut")
+    losses = [e["loss"] for e in events(tmp_path, "whole")]
+    assert len(losses) == 8 and losses == [e["loss"] for e in events(tmp_path, "cut")]
+    for name in ("final_model", "best_model", "checkpoints/fold-0/checkpoint-8"):
+        shutil.rmtree(folder / name)
+    for name in ("results.json", "evaluation/test.json"):
+        (folder / name).unlink()
+    metadata = read(folder / "training_metadata.json")
+    text = json.dumps({**metadata, "status": "stopped"})
+    (folder / "training_metadata.json").write_text(text, encoding="utf-8")
+    command("runs", "resume", "cut", home=tmp_path)
+    resumed = [e["loss"] for e in events(tmp_path, "cut")]
+    assert resumed == pytest.approx(losses, rel=1e-5)
+
+
+def test_settings_that_would_move_things_from_their_boxes_are_refused(tmp_path: Path) -> None:
+    source = write_scenes(tmp_path / "scenes", 12)
+    start = ("few-shot", source, *BOX)
+    said = command(*start, "--embedder", built("clip"), home=tmp_path, fails=2)
+    assert "move things away from their boxes" in said
+    said = command("train", source, "--strategy", "pocket-few-shot", "--method", "box",
+                   home=tmp_path, fails=2)  # fmt: skip
+    assert "set data.task to boxes" in said
+    said = command("few-shot", source, "--task", "boxes", home=tmp_path, fails=2)
+    assert "which method box learns" in said
+    plain = ("train", source, "--strategy", "pocket-boxes", *BOX)
+    said = command(*plain, "--embedder", built("siglip2"), home=tmp_path, fails=2)
+    assert "boxes need one grid" in said
