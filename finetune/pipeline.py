@@ -20,6 +20,8 @@ from finetune.learner import InEpisodes, Learner, Session
 from finetune.metrics import kind_of
 from finetune.predictions import Prediction, read_predictions, write_csv, write_predictions
 from finetune.report import summarise, write_report
+from finetune.retrieval_metrics import Figures
+from finetune.retrieving import Embeds, retrieval
 from finetune.runs import Run
 from finetune.settings import Settings
 from tools.errors import ModelError
@@ -121,6 +123,7 @@ def execute(run: Run, learner: Learner, session: Session) -> dict[str, Any]:
         exemplars=exemplars,
         missing=missing,
         controls=_controls(settings, learner, found, session, kept),
+        more=_retrieval(learner, plan, measured),
     )
     write_report(run, results)
     return results
@@ -135,6 +138,13 @@ def _controls(
     return control(
         learner, settings, measured, session, lambda name, how: kept(name, how, "controls")
     )
+
+
+def _retrieval(learner: Learner, plan: Plan, rows: Sequence[Row]) -> dict[str, Figures]:
+    """Of an embedder what finds what; not of one that has trained on what measures."""
+    if not isinstance(learner, Embeds) or plan.crossed:
+        return {}
+    return {"trained": retrieval(learner, rows), "base": retrieval(learner, rows, base=True)}
 
 
 def _final(run: Run, learner: Learner, table: Table, plan: Plan, session: Session) -> None:

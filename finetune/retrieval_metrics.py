@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from finetune.intervals import resampled, wilson
 
-__all__ = ["measure_both_ways", "measure_retrieval", "measure_same_class"]
+__all__ = ["Figures", "measure_both_ways", "measure_retrieval", "measure_same_class"]
 
 _RANKS = (1, 5, 10)
 Figures = dict[str, dict[str, float]]

@@ -123,7 +123,7 @@ def test_of_ten_people_three_are_enough() -> None:
     assert said == pytest.approx([1.0, 2 / 3, 1.0, 0.0])
     assert vqa_accuracy("a cat", ["cat"]) == 1.0 and vqa_accuracy("cats", ["cat"]) == 0.0
     assert vqa_accuracy("", []) == 0.0
-    people = Prediction("1", "1.png", "no", "yes", 0.1, others=("no", "yes", "yes"))
+    people = Prediction("1", "1.png", "no", "yes", 0.1, response="yes", others=("no", "yes", "yes"))
     found = measure([people], ())
     assert found["vqa_accuracy"]["value"] == pytest.approx(2 / 3, abs=1e-4)
     assert found["exact_match"]["value"] == 1.0  # one of them said so

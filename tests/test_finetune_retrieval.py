@@ -1,10 +1,16 @@
 """Recall@K and mean average precision: by hand, beside scikit-learn, and against flattery."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from finetune.data import Row
+from finetune.data.table import DESCRIBE
 from finetune.retrieval_metrics import measure_both_ways, measure_retrieval, measure_same_class
+from finetune.retrieving import Embeds, retrieval
 
 
 def test_figures_by_hand() -> None:
@@ -55,6 +61,41 @@ def test_a_picture_never_finds_itself() -> None:
     found = measure_same_class(vectors, ["a", "a", "b", "b", "c"])  # c is alone: no query
     assert found["recall_at_1"] == {**found["recall_at_1"], "value": 0.5, "n": 4}
     assert measure_same_class(vectors[:1], ["a"])["mean_average_precision"]["n"] == 0
+
+
+class Known:
+    """An embedder of what is told it: vectors of pictures by their id, and of texts."""
+
+    def __init__(self, pictures: dict[str, list[float]], texts: dict[str, list[float]]) -> None:
+        self.pictures, self.texts = pictures, texts
+
+    def vectors(
+        self, rows: Sequence[Row], texts: Sequence[str], *, base: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        seen = np.array([self.pictures[r.photo_id] for r in rows])
+        return seen * (0 if base else 1), np.array([self.texts[t] for t in texts])
+
+
+def test_a_picture_finds_any_of_its_captions_and_shared_ones_are_right_for_both() -> None:
+    known = Known(
+        {"1": [1.0, 0, 0], "2": [0, 1.0, 0], "3": [0, 0, 1.0]},
+        {"a cup": [0.9, 0.1, 0], "red": [0.6, 0.6, 0], "a hat": [0, 0.8, 0.5], "fog": [0, 0.5, 0]},
+    )
+    rows = [
+        Row(Path("1"), question=DESCRIBE, answer="a cup", others=("red",), photo_id="1"),
+        Row(Path("2"), question=DESCRIBE, answer="a hat", others=("red",), photo_id="2"),
+        Row(Path("3"), question=DESCRIBE, answer="fog", photo_id="3"),
+    ]
+    assert isinstance(known, Embeds)
+    found = retrieval(known, rows)
+    assert found["picture_to_text_recall_at_1"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found["text_to_picture_recall_at_1"]["value"] == pytest.approx(3 / 4, abs=1e-4)
+    assert found["text_to_picture_recall_at_1"]["n"] == 4  # four texts, "red" once
+    before = retrieval(known, rows, base=True)  # sees nothing
+    assert before["picture_to_text_recall_at_1"]["value"] == 0.0
+    labelled = [Row(Path(i), label="ab"[i == "3"], photo_id=i) for i in "123"]
+    alike = retrieval(known, labelled)
+    assert set(alike) == {"same_class_recall_at_1", "same_class_mean_average_precision"}
 
 
 def test_shapes_that_differ_are_a_mistake() -> None:
