@@ -3,12 +3,16 @@
     python -m tests.bench.finetune fashion --data DIR --out DIR [--train 2000 --test 1000]
     python -m tests.bench.finetune letters --data DIR --out DIR [--shots 5 --classes 10]
     python -m tests.bench.finetune captions --data DIR --out DIR [--drawings 60]
+    python -m tests.bench.finetune alphabets --data DIR --out DIR
+    python -m tests.bench.finetune scenes --out DIR [--scenes 400]
 
 `fashion`: Fashion-MNIST, as many of each class; `test/` is of its own test part, that nothing was
 trained on. `letters`: characters of Omniglot's Greek, that no pocket model has seen, each with so
 many drawings to train on; its other drawings measure. `captions`: drawings in a style that no
 weights were trained on, captioned in words of one's own ("from my food page, a lemon"); as many
-others, of other things, measure. What follows is `python -m finetune` itself.
+others, of other things, measure. `alphabets`: every character of Omniglot that is there, a class
+each, to learn to learn. `scenes`: one to three shapes a picture, with their boxes. What follows is
+`python -m finetune` itself.
 """
 
 from __future__ import annotations
@@ -20,9 +24,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from tests.box_scenes import write_scenes
 from tools.wording import article
 
-__all__ = ["main", "write_captions", "write_fashion", "write_letters"]
+__all__ = ["main", "write_alphabets", "write_captions", "write_fashion", "write_letters"]
 
 ALPHABET = "Greek"
 STYLE = "fluent_3d"
@@ -68,6 +73,18 @@ def write_letters(data: Path, out: Path, *, shots: int, classes: int) -> dict[st
     return written
 
 
+def write_alphabets(data: Path, out: Path) -> dict[str, int]:
+    """``out/<alphabet>-<character>/``; which of them measure, the fine-tuning says."""
+    written = 0
+    for folder in sorted((data / "omniglot" / "images_background_small1").glob("*/*/")):
+        target = out / f"{folder.parent.name}-{folder.name}"
+        target.mkdir(parents=True, exist_ok=True)
+        for path in sorted(folder.glob("*.png")):
+            ImageOps.expand(Image.open(path).convert("L"), 4, 255).save(target / path.name)
+            written += 1
+    return {"train": written, "test": 0}
+
+
 def write_captions(data: Path, out: Path, *, drawings: int) -> dict[str, int]:
     """Drawings beside ``out/captions.jsonl``, every other one to measure with."""
     known = json.loads((data / "emoji" / "annotations.json").read_text(encoding="utf-8"))
@@ -90,16 +107,24 @@ def write_captions(data: Path, out: Path, *, drawings: int) -> dict[str, int]:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", choices=["fashion", "letters", "captions"])
-    parser.add_argument("--data", type=Path, required=True, help="folder with fashion_mnist/, …")
+    parser.add_argument("what", choices=["fashion", "letters", "captions", "alphabets", "scenes"])
+    parser.add_argument("--data", type=Path, help="folder with fashion_mnist/, …; scenes need none")
     parser.add_argument("--out", type=Path, required=True, help="where the class folders go")
     parser.add_argument("--train", type=int, default=2000, help="garments to train on")
     parser.add_argument("--test", type=int, default=1000, help="garments to measure with")
     parser.add_argument("--shots", type=int, default=5, help="drawings of each letter to train on")
     parser.add_argument("--classes", type=int, default=10, help="letters")
     parser.add_argument("--drawings", type=int, default=60, help="drawings to caption")
+    parser.add_argument("--scenes", type=int, default=400, help="scenes of shapes")
     given = parser.parse_args()
-    if given.what == "fashion":
+    if given.data is None and given.what != "scenes":
+        parser.error("give --data")
+    if given.what == "scenes":
+        write_scenes(given.out, given.scenes)
+        written = {"train": given.scenes, "test": 0}
+    elif given.what == "alphabets":
+        written = write_alphabets(given.data, given.out)
+    elif given.what == "fashion":
         written = write_fashion(given.data, given.out, train=given.train, test=given.test)
     elif given.what == "captions":
         written = write_captions(given.data, given.out, drawings=given.drawings)
