@@ -172,7 +172,8 @@ class _Trainer(Trainer):
         lengths, settings = list(self._job.lengths or ()), self._job.settings
         if len(set(lengths)) < 2:
             return super()._get_train_sampler(train_dataset)
-        return LengthSampler(lengths, settings.batch * settings.accumulation, settings.seed)
+        step = settings.batch * settings.accumulation * processes.count()
+        return LengthSampler(lengths, step, settings.seed)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
