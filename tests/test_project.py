@@ -25,7 +25,7 @@ def requirement(line: str) -> str:
 
 
 def test_the_two_commands_are_single_lines_that_make_their_own_environment() -> None:
-    for name, ending in (("start", "app.py"), ("test", "-m pytest")):
+    for name, ending in (("start", "app.py"), ("test", "-m pytest -n auto --dist loadfile")):
         line = command(name)
         assert line.startswith("python3 -m venv .venv && .venv/bin/pip install")
         assert "-c constraints.txt" in line and line.endswith(ending)
