@@ -108,7 +108,9 @@ class Fitting(ABC):
 class _Loop(nn.Module):
     """A model as the loop sees it: a batch to its loss, and what trains to its checkpoint."""
 
-    accepts_loss_kwargs = False  # the Trainer's: a loss is a mean, to be divided by accumulation
+    # The Trainer's: a loss is a mean, to be divided by accumulation; and no weights are tied.
+    accepts_loss_kwargs = False
+    _keys_to_ignore_on_save = None
 
     def __init__(self, adapted: Adapted, loss: Callable[[Batch], Tensor]) -> None:
         super().__init__()

@@ -95,12 +95,10 @@ class Fitted(Generic[_Model]):
         return None, self._load(None)
 
     def _set(self) -> Adapter | None:
-        name = None if self._shelf is None else active_adapter(self._shelf, self._role)
-        return (
-            None
-            if self._shelf is None or name is None
-            else open_adapter(self._shelf, name, self._role)
-        )
+        if self._shelf is None:
+            return None
+        name = active_adapter(self._shelf, self._role)
+        return None if name is None else open_adapter(self._shelf, name, self._role)
 
 
 def mark_of(shelf: Path | None) -> object:
