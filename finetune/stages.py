@@ -66,6 +66,8 @@ def resolved(settings: Settings) -> Settings:
         for stage in stages
         if stage.settings.method not in _TRAINED
     ]
+    if settings.role != "answerer":
+        problems.append(f"stages are of the answerer, not of the {settings.role}")
     methods = {stage.settings.method for stage in stages}
     kept = sorted(methods & set(_TRAINED) - {"projector"})
     if len(kept) > 1:

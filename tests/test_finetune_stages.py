@@ -192,6 +192,8 @@ def test_stages_that_can_not_be_one_model_are_refused() -> None:
             load_settings({"stages": stages})
         return str(raised.value)
 
+    with pytest.raises(SettingsError, match="of the answerer, not of the captioner"):
+        load_settings({"role": "captioner", "stages": [{"name": "a", "method": "lora"}]})
     assert "full and lora can't be kept as one model" in refused("full", "lora")
     assert "lora and qlora can't be kept" in refused("lora", "qlora")
     assert "s1 is of method linear, which learns in one go" in refused("lora", "linear")
