@@ -18,7 +18,9 @@ from assistant.build import Imprint
 from assistant.ui import Served, serve
 from tests.fakes import FakeCaptioner, FakeEmbedder, drawing
 from tests.page_client import EndlessAnswerer, Tab
+from tools.artifacts import Exported
 from tools.models import Models
+from tools.packs import open_pack
 
 # gradio's queue sums itself up with pandas after every event, in words that pandas 3 deprecates:
 # https://github.com/gradio-app/gradio/blob/gradio%406.31.0/gradio/queueing.py#L176
@@ -111,6 +113,44 @@ def test_a_tab_teaches_asks_and_sees_the_evidence(url: str, red: Path, red_again
         assert "photo 1" in "\n".join(tab.texts) and "photo 2" in "\n".join(tab.texts)
         tab.send("option", event={"index": 0, "value": "why?"})
         assert "meter" in tab.last
+
+
+def test_what_was_taught_can_be_downloaded_as_one_file(
+    url: str, red: Path, blue: Path, tmp_path: Path
+) -> None:
+    with Tab(url) as tab:
+        assert "nothing to export" in tab.say("export my memory")
+        tab.say("this is a zorb", red)
+        tab.say("this is a blick", blue)
+        shown = tab.say("exportiere mein Gedächtnis")
+        assert "2 Dinge und 2 Bilder" in "\n".join(tab.texts)
+        address = shown.split('class="imp-card imp-exported"')[1].split('href="')[1].split('"')[0]
+        assert str(tmp_path) not in shown  # where the home lies is nobody's business
+        answer = httpx.get(url + address)
+        assert answer.status_code == 200
+        assert answer.headers["content-disposition"].startswith("attachment")
+        file = tmp_path / "memory.zip"
+        file.write_bytes(answer.content)
+        with open_pack(file) as pack:
+            assert {x.name for x in pack.state.labels.values()} == {"zorb", "blick"}
+        tab.say("forget zorb")
+        again = tab.say("export everything").split('href="')[1].split('"')[0]
+        assert again != address and len(httpx.get(url + again).content) < len(answer.content)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["back up everything you know", "mach eine Sicherung", "exporte ta mémoire",
+     "exporta mi memoria", "导出记忆"],
+)  # fmt: skip
+def test_export_is_understood_in_five_languages(tmp_path: Path, fakes: Models, words: str) -> None:
+    with open_assistant(home=tmp_path / "home", models=fakes) as imprint:
+        chat = imprint.conversation()
+        chat.send("this is a zorb", photos=[drawing("red", "disc")])
+        reply = chat.send(words)
+        assert [c.name for c in reply.tool_calls] == ["export_memory"]
+        (made,) = reply.artifacts
+        assert isinstance(made, Exported) and (made.labels, made.pictures) == (1, 1)
 
 
 def test_a_button_sends_its_text(url: str, red: Path) -> None:

@@ -67,6 +67,7 @@ def test_failures_are_told_in_the_language_that_is_spoken(imprint: Imprint) -> N
     say("compare")
     say("why?")
     say("forget gromp")
+    say("export my memory")
     say("forget what i taught you today")
     say("show me something red")
     say("forget this picture", drawing("red"))

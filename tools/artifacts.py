@@ -21,6 +21,7 @@ __all__ = [
     "Comparison",
     "Concern",
     "Explanation",
+    "Exported",
     "Figure",
     "LabelList",
     "LabelSummary",
@@ -271,6 +272,16 @@ class AdapterUse:
     kind: Literal["adapter"] = "adapter"
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A pack of all that was taught, in the folder of exports; ``file`` is its name there."""
+
+    file: str
+    labels: int
+    pictures: int
+    kind: Literal["exported"] = "exported"
+
+
 Artifact = (
     Recognition
     | Caption
@@ -283,6 +294,7 @@ Artifact = (
     | Explanation
     | Training
     | AdapterUse
+    | Exported
 )
 _ADAPTER: TypeAdapter[Artifact] = TypeAdapter(Annotated[Artifact, Field(discriminator="kind")])
 

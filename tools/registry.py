@@ -15,6 +15,7 @@ from tools.caption import caption_image
 from tools.classify import classify_image
 from tools.desk import Desk
 from tools.errors import BadCall
+from tools.export import export_memory
 from tools.forget import forget_everything, forget_label, forget_pictures, forget_since
 from tools.knowledge import list_labels, report_knowledge
 from tools.memory import noting
@@ -53,6 +54,7 @@ TOOLS: tuple[BaseTool, ...] = (
     training_status,
     cancel_training,
     use_adapter,
+    export_memory,
 )
 
 

@@ -14,6 +14,7 @@ from tools.artifacts import (
     Change,
     Comparison,
     Explanation,
+    Exported,
     LabelList,
     Matches,
     Recognition,
@@ -153,6 +154,13 @@ def _adapter(tongue: Language, found: AdapterUse, args: dict[str, Any]) -> str:
     return tongue.result("adapter_on" if found.in_use else "adapter_off", label=found.name)
 
 
+def _exported(tongue: Language, found: Exported, args: dict[str, Any]) -> str:
+    things = _counted(tongue, "thing", found.labels)
+    return tongue.result(
+        "exported", things=things, pictures=_counted(tongue, "picture", found.pictures)
+    )
+
+
 _TELLERS: dict[type, Callable[[Language, Any, dict[str, Any]], str | None]] = {
     Recognition: _recognition,
     Change: _change,
@@ -163,4 +171,5 @@ _TELLERS: dict[type, Callable[[Language, Any, dict[str, Any]], str | None]] = {
     KnowledgeReport: _report,
     Training: _training,
     AdapterUse: _adapter,
+    Exported: _exported,
 }

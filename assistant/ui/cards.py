@@ -15,6 +15,7 @@ from tools.artifacts import (
     Comparison,
     Concern,
     Explanation,
+    Exported,
     LabelList,
     LabelSummary,
     Matches,
@@ -25,10 +26,12 @@ from tools.artifacts import (
 from tools.report import Accuracy, KnowledgeReport, LabelReport
 from tools.wording import count, join, percent
 
-__all__ = ["Picture", "card", "known_panel", "photo_strip", "waiting"]
+__all__ = ["Pack", "Picture", "card", "known_panel", "photo_strip", "waiting"]
 
 Picture = Callable[[str, int], str]
 """The address of a photo (its id) at a size (its side); empty when it is gone."""
+Pack = Callable[[str], str]
+"""The address of an exported pack (its file); empty when it is gone."""
 _SMALL, _LARGE = 160, 1024
 _EVIDENCE = 4
 _LABELS = 60
@@ -65,7 +68,7 @@ def photo_strip(numbered: Sequence[tuple[int, str]], picture: Picture) -> str:
     return f'<div class="imp-photos">{shots}</div>'
 
 
-def card(artifact: Artifact, picture: Picture) -> str:
+def card(artifact: Artifact, picture: Picture, pack: Pack = lambda file: "") -> str:
     """What is worth seeing of an artifact; empty when its sentence says all."""
     match artifact:
         case Recognition():
@@ -86,6 +89,8 @@ def card(artifact: Artifact, picture: Picture) -> str:
             return _labels(labels, picture)
         case KnowledgeReport():
             return _report(artifact, picture)
+        case Exported(file=file):
+            return _download(pack(file))
         case Training():
             return training_card(artifact)
     return ""
@@ -228,6 +233,13 @@ def _labels(labels: Sequence[LabelSummary], picture: Picture) -> str:
     if more > 0:
         rows.append(f"<li><small>and {more} more</small></li>")
     return f'<ul class="imp-labels">{"".join(rows)}</ul>' if rows else ""
+
+
+def _download(address: str) -> str:
+    if not address:
+        return '<div class="imp-card"><small>This file is gone: export again.</small></div>'
+    link = f'<a href="{escape(address)}" download="imprint-memory.zip">imprint-memory.zip</a>'
+    return f'<div class="imp-card imp-exported"><strong>{link}</strong></div>'
 
 
 def _shots(head: str, items: Sequence[Shown], picture: Picture) -> str:

@@ -25,6 +25,7 @@ from assistant.ui.view import View, chat_view, unplain
 from assistant.ui.visitors import Visitor, Visitors
 from assistant.ui.waking import Waking
 from tools.errors import ImprintError
+from tools.export import exports
 from tools.images import Photo
 from tools.knowledge import summaries
 
@@ -249,6 +250,7 @@ class Handlers:
             turns,
             album,
             self._picture(talk),
+            pack=lambda file: self._pictures.pack(exports(talk.recall.memory) / Path(file).name),
             progress=progress,
             problem=problem,
             suggestions=_suggestions(turns, album),

@@ -1,4 +1,4 @@
-"""Small copies of photos that a browser may load, in the page's private folder.
+"""Small copies of photos, and packs, that a browser may load, in the page's private folder.
 
 Knows nothing of turns. The home folder is never served: what is shown is copied here, under a
 name that cannot be guessed from the picture.
@@ -6,6 +6,7 @@ name that cannot be guessed from the picture.
 
 import hashlib
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -43,7 +44,22 @@ class Pictures:
                 copy.save(temporary, format="WEBP", quality=88, method=1)
         return path
 
+    def pack(self, path: Path) -> str:
+        """The address of a copy of an exported pack; empty when it is gone."""
+        name = hashlib.blake2b(str(path).encode(), key=self._key, digest_size=16).hexdigest()
+        copy = self._folder / name / "imprint-memory.zip"
+        if not copy.exists():
+            if not path.is_file():
+                return ""
+            with whole_file(copy) as temporary:
+                shutil.copyfile(path, temporary)
+        return _address(copy)
+
     def url(self, photo_id: str, side: int, find: Callable[[str], Photo]) -> str:
         """The address of :meth:`file`, relative to the page; empty when the photo is gone."""
         path = self.file(photo_id, side, find)
-        return f"gradio_api/file={quote(path.as_posix())}" if path else ""
+        return _address(path) if path else ""
+
+
+def _address(path: Path) -> str:
+    return f"gradio_api/file={quote(path.as_posix())}"

@@ -55,6 +55,7 @@ _TITLES: dict[str, list[tuple[str, str]]] = {
     ],
     "training_status": [("Looking at the training", "Looked at the training")],
     "cancel_training": [("Stopping the training", "Stopped the training")],
+    "export_memory": [("Packing what I know", "Packed what I know")],
     "use_adapter": [("Changing what I answer with", "Changed what I answer with")],
 }
 _LONGEST = 60

@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.components.chatbot import MetadataDict
 
 from assistant.turns import Step, ToolStarted, Turn
-from assistant.ui.cards import Picture, card, photo_strip
+from assistant.ui.cards import Pack, Picture, card, photo_strip
 from assistant.ui.titles import title_of
 from tools.artifacts import Recognition
 from tools.wording import percent
@@ -71,6 +71,7 @@ def chat_view(
     album: Sequence[str],
     picture: Picture,
     *,
+    pack: Pack = lambda file: "",
     progress: Progress | None = None,
     problem: str = "",
     suggestions: Sequence[str] = (),
@@ -85,7 +86,7 @@ def chat_view(
     for index, turn in enumerate(turns):
         last = index == len(turns) - 1 and progress is None and not problem
         options = [*turn.options, *suggestions] if last else []
-        made = _answer(turn, picture, options)
+        made = _answer(turn, picture, pack, options)
         if turn.text or turn.photos or turn.problems:
             made = [*_said(turn.text, turn.photos, album, picture), *map(_step, turn.steps), *made]
         messages += made
@@ -113,9 +114,11 @@ def _said(
     return [gr.ChatMessage(role="user", content=content or [" "])]
 
 
-def _answer(turn: Turn, picture: Picture, options: Sequence[str]) -> list[gr.ChatMessage]:
+def _answer(
+    turn: Turn, picture: Picture, pack: Pack, options: Sequence[str]
+) -> list[gr.ChatMessage]:
     text = "\n".join(x for x in (turn.reply, _STOPPED if turn.stopped else "") if x)
-    cards = [card(a, picture) for s in turn.steps for a in s.artifacts]
+    cards = [card(a, picture, pack) for s in turn.steps for a in s.artifacts]
     content: list[Any] = [plain(text)] if text else []
     content += [_html(c) for c in cards if c]
     return [

@@ -21,6 +21,11 @@ class PhotoStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self._folder
+
     def path(self, photo_id: str) -> Path:
         """Where the photo of that id lies, or would lie."""
         if not _ID.fullmatch(photo_id):
