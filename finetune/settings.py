@@ -242,6 +242,7 @@ class SpeedSettings(Part):
     supervised_only: bool = Field(
         True, description="Compute at the end of the model only what the answer's tokens need."
     )
+    fused_lora: bool = Field(True, description="Compute LoRA in one step, where it is plain.")
     one_tile: bool = Field(
         True, description="A picture whole, as the assistant looks at it, not cut into tiles."
     )

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from finetune.settings import SpeedSettings
+from finetune.speed_lora import lora_in_one_step
 from finetune.speed_tail import only_where_wanted
 from finetune.tower import FrozenTower, why_not
 from finetune.vlm import Vlm
@@ -47,6 +48,8 @@ def quick(vlm: Vlm, trained: nn.Module, settings: SpeedSettings, features: Path)
         if "cache" not in slow:
             tower = FrozenTower(vlm, features, limit=int(settings.cache_gb * 1e9))
             stack.callback(tower.close)
+        if settings.fused_lora:
+            stack.enter_context(lora_in_one_step(trained))
         supervised_only = "supervised_only" not in slow
         if supervised_only:
             last = vlm.model.get_decoder().layers[-1]

@@ -8,11 +8,13 @@ layers that is a fifth of the work. Knows nothing of losses.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from finetune.speed_lora import in_place_of
 
 __all__ = ["only_where_wanted"]
 
@@ -43,19 +45,14 @@ def only_where_wanted(model: nn.Module, last_layer: nn.Module) -> Iterator[None]
 
         return computed
 
-    parts = [part for part in _parts(last_layer) if part is not None]
-    hook = model.register_forward_pre_hook(remember, with_kwargs=True)
-    for part in parts:
-        part.forward = limited(part.forward)
-    try:
+    with ExitStack() as stack:
+        stack.callback(model.register_forward_pre_hook(remember, with_kwargs=True).remove)
+        for part in _parts(last_layer):
+            stack.enter_context(in_place_of(part, limited(part.forward)))
         yield
-    finally:
-        hook.remove()
-        for part in parts:
-            del part.forward  # the class's own is there again
 
 
-def _parts(layer: nn.Module) -> list[nn.Module | None]:
+def _parts(layer: Any) -> list[nn.Module]:
     attention = getattr(layer, "self_attn", None)
     found = [getattr(attention, name, None) for name in ("q_proj", "o_proj")]
-    return [*found, getattr(layer, "mlp", None)]
+    return [part for part in (*found, getattr(layer, "mlp", None)) if part is not None]

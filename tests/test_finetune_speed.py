@@ -25,7 +25,7 @@ from tests.finetune_data import TINY, class_folders, command, events, picture, r
 from tests.tiny_models import built
 from tools.images import open_photo
 
-PLAIN = SpeedSettings(cache=False, supervised_only=False)
+PLAIN = SpeedSettings(cache=False, supervised_only=False, fused_lora=False)
 CHANGED = AugmentationSettings(crop=0.2, noise=0.05)
 
 
@@ -106,8 +106,9 @@ def test_loss_and_gradients_are_those_of_the_plain_path(
     plain = learned(vlm, adapted, PLAIN, rows, tmp_path / "none")
     assert not (tmp_path / "none").exists()
     for speed in (
-        SpeedSettings(cache=True, supervised_only=False),
-        SpeedSettings(cache=False, supervised_only=True),
+        PLAIN.model_copy(update={"cache": True}),
+        PLAIN.model_copy(update={"supervised_only": True}),
+        PLAIN.model_copy(update={"fused_lora": True}),
         SpeedSettings(),
         SpeedSettings(),
     ):
@@ -290,8 +291,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_is_the_same_with_everything_switched_off(source: Path, tmp_path: Path) -> None:
     """Through the command line, with answers of two lengths and a resumed cache."""
-    off = [f"speed.{name}=false" for name in ("cache", "supervised_only", "grouping")]
-    switches = {"fast": [], "again": [], "plain": off[:2]}
+    off = [f"speed.{name}=false" for name in ("cache", "supervised_only", "fused_lora")]
+    switches = {"fast": [], "again": [], "plain": off}
     for name, assigned in switches.items():
         command(
             "few-shot", source, "--model", built("llava"), "--name", name, "--max-steps", 8, *TINY,
