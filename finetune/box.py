@@ -42,7 +42,7 @@ __all__ = ["BoxLearner"]
 _BATCH = 32
 _WEIGHTS = "boxes.safetensors"
 _LAYER = -2  # the last but one, as LLaVA's: the last serves the whole picture's vector
-_LEAST = 0.01  # surer boxes are kept; below, they move average precision by nothing
+_LEAST = 0.01  # surer boxes are kept; below, they are nearly always nothing
 
 
 class BoxLearner(OnEmbedder):
