@@ -21,8 +21,12 @@ from finetune.predictions import Prediction
 from finetune.report import verdict
 from finetune.settings_files import load_settings, with_assignments
 from tests.finetune_data import TINY, class_folders, command, picture, run_folder
-from tests.tiny_models import built
+from tests.tiny_models import build, built
 from tools.artifacts import Training
+from tools.config import load_config
+from tools.errors import TrainingFailed
+from tools.images import Photo
+from tools.models import open_models
 
 CONTROLS = [*TINY, "--set", "evaluation.controls=true", "--set", "evaluation.sample=8"]
 MODEL = ("--model", built("llava"))
@@ -270,3 +274,27 @@ def test_controls_can_be_left_out_and_the_results_say_so(honest: Path, tmp_path:
     results = run(source, tmp_path, "q", "--method", "prototypes", model=())
     assert set(results["controls"]) == {"commonest", "blank", "no"}
     assert results["controls"]["no"]["passed"] and results["controls"]["blank"]["passed"]
+
+
+def test_an_adapter_of_another_base_is_explained_and_the_old_one_stays(
+    honest: Path, tmp_path: Path
+) -> None:
+    """The same architecture with other weights: every shape fits, and it would answer nonsense."""
+    bases = {"mine": built("llava"), "other": build("llava", tmp_path / "llava", seed=1)}
+    for name, base in bases.items():
+        command(
+            "few-shot", honest, "--model", base, "--name", name, "--method", "projector", *TINY,
+            "--max-steps", 2, "--publish", home=tmp_path,
+        )  # fmt: skip
+    models = open_models(load_config(home=tmp_path, answerer=str(bases["mine"])))
+    models.adapters.use("mine")
+    photo = Photo(picture("disc", 7))
+    said = models.adapters.answer(models.adapters.current(), photo, "what is this?")  # type: ignore[arg-type]
+    with pytest.raises(TrainingFailed, match="the answerer that runs is"):
+        models.adapters.use("other")
+    command("publish", "other", "--replace", "--activate", home=tmp_path)  # from outside
+    current = models.adapters.current()
+    assert current is not None and current.name == "mine"
+    assert models.adapters.answer(current, photo, "what is this?") == said
+    told = models.adapters.news()
+    assert "the answerer that runs is" in told and told.endswith("I go on with mine.")
