@@ -12,6 +12,7 @@ import typer
 
 from finetune import cli_options as o
 from finetune import processes
+from finetune.cli_export import export
 from finetune.cli_launch import launch
 from finetune.cli_oneshot import oneshot
 from finetune.cli_runs import add_run_commands, runs
@@ -207,6 +208,7 @@ def pocket(
 
 
 add_run_commands(app)
+app.command()(export)
 app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
     launch
 )

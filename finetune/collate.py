@@ -51,6 +51,11 @@ class Shown:
         return self.change(image, self.view, int(self.row.photo_id[:8], 16))
 
 
+_ANSWERED = {"token_type_ids": 1, "mm_token_type_ids": 0}
+"""What tells the kinds of a prompt's tokens, and the kind of an answer's: for PaliGemma what is
+read word by word, for Qwen-VL text."""
+
+
 class RowDataset(Dataset):
     """Rows as they are shown; ``epoch`` is set at each epoch's start, for augmentation."""
 
@@ -110,7 +115,13 @@ class Collator:
         }
         if self._supervised_only:
             batch |= _supervised(batch["labels"])
-        return batch | pictures
+        for name in _ANSWERED.keys() & pictures.keys():
+            rows = [
+                kinds + [_ANSWERED[name]] * len(b)
+                for kinds, b in zip(pictures[name], answers, strict=True)
+            ]
+            batch[name] = padded(rows, 0)
+        return pictures | batch
 
     def _prompts_of(self, items: Sequence[Shown]) -> tuple[list[list[int]], dict[str, Any]]:
         """The ids of each prompt, and the pictures as the model takes them."""
@@ -120,8 +131,13 @@ class Collator:
             ids = [self._vlm.prompt_ids(q, s.size) for q, s in zip(questions, seen, strict=True)]
             return ids, self._tower.batch(seen)
         prompts = [self._vlm.prompt(i.image(), q) for i, q in zip(items, questions, strict=True)]
-        names = set(prompts[0]) - {"input_ids", "attention_mask"}
-        pictures = {name: torch.cat([p[name] for p in prompts]) for name in names}
+        names = set(prompts[0]) - {"input_ids", "attention_mask", "labels"}
+        pictures = {
+            name: [p[name][0].tolist() for p in prompts]
+            if name in _ANSWERED
+            else torch.cat([p[name] for p in prompts])
+            for name in names
+        }
         return [p["input_ids"][0].tolist() for p in prompts], pictures
 
     def _check(self, row: Row, before: Sequence[int], after: Sequence[int]) -> None:

@@ -74,7 +74,7 @@ class Forecast:
     step: int
     """Gradients, activations and logits of a batch, at their most."""
     loading: int
-    """What reading the weights holds beside them."""
+    """The files of the weights, which are in memory while they are read."""
 
     @property
     def peak(self) -> int:
@@ -126,28 +126,39 @@ def forecast(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
     vlm = Vlm(located, TransformersAnswerer(located, model, load_processor(located)), hardware)
     prompts = Prompts(settings.prompt, sorted({str(r.label) for r in rows if r.label is not None}))
     asked = {prompts.asked(row) for row in rows}
-    tokens = vlm.questions_fit(sorted(asked), [prompts.answer(row) for row in rows])
+    answers = sorted({prompts.answer(row) for row in rows})
+    answer = max(len(vlm.answer_ids(a)) for a in answers)
+    tokens = vlm.questions_fit(sorted(asked), answers)
     pixels = vlm.prompt(Image.new("RGB", (512, 512)), min(asked))["pixel_values"].numel()
-    return forecast_of(vlm, settings, tokens=tokens, pixels=pixels)
+    few = min(settings.training.batch, len(rows))
+    training = settings.training.model_copy(update={"batch": few})
+    settings = settings.model_copy(update={"training": training})
+    return forecast_of(vlm, settings, tokens=tokens, answer=answer, pixels=pixels)
 
 
-def forecast_of(vlm: Vlm, settings: Settings, *, tokens: int, pixels: int) -> Forecast:
+def forecast_of(vlm: Vlm, settings: Settings, *, tokens: int, answer: int, pixels: int) -> Forecast:
     """What training ``vlm``, whose model is on the meta device, will take.
 
-    ``tokens``: of the longest row; ``pixels``: the numbers of a picture as the model gets it.
+    ``tokens``: of the longest row, ``answer`` of them its answer's; ``pixels``: the numbers of a
+    picture as the model gets it.
     """
     from finetune.methods import adapt
     from finetune.rehearsal import language_model, step_bytes
+    from finetune.speed import where_not
+    from finetune.speed_nf4 import fits_unpacked
     from finetune.stages import whole
 
     model, hardware, training = vlm.model, vlm.hardware, settings.training
     size = hardware.torch_dtype.itemsize
-    stored = parameters_of(vlm.located)
-    weights = sum(p.numel() for p in model.parameters()) * size
+    slow = where_not(vlm, settings.speed)
+    stored = parameters_of(vlm.located) or {n: p.numel() for n, p in model.named_parameters()}
+    weights = sum(stored.values()) * size
     most = 0
     if settings.method == "qlora":
-        saved, most = _in_four_bits(vlm)
-        weights -= saved
+        unpacked, packed, largest = _in_four_bits(vlm)
+        if not (settings.speed.dequantise and fits_unpacked(unpacked, hardware.device)):
+            weights -= unpacked - packed
+            most = largest
     shares = adapt(vlm, whole(settings)).shares()
     trained = sum(share.trained for share in shares)
     masters = 4 * trained if settings.method in ("lora", "qlora") else (4 - size) * trained
@@ -157,6 +168,7 @@ def forecast_of(vlm: Vlm, settings: Settings, *, tokens: int, pixels: int) -> Fo
         dtype=hardware.torch_dtype,
         batch=training.batch,
         tokens=tokens,
+        places=training.batch * (tokens if "supervised_only" in slow else answer),
         checkpointing=training.checkpointing,
         inputs=any(share.trained for share in shares if share.part == "projector"),
     )
@@ -171,7 +183,7 @@ def forecast_of(vlm: Vlm, settings: Settings, *, tokens: int, pixels: int) -> Fo
         weights=weights,
         learning=masters + (8 + 4) * trained,
         step=max(step + (4 - size) * trained, seeing) + 2 * size * most,
-        loading=sum(stored.values()) * size,
+        loading=sum(path.stat().st_size for path in vlm.located.weights),
     )
 
 
@@ -206,8 +218,8 @@ def check_memory(found: Forecast) -> None:
     )
 
 
-def _in_four_bits(vlm: Vlm) -> tuple[int, int]:
-    """Bytes that NF4 saves of the model's own, and the weights of its largest layer in it."""
+def _in_four_bits(vlm: Vlm) -> tuple[int, int, int]:
+    """Bytes of what is quantised: unpacked, in NF4; and the weights of its largest layer."""
     from torch import nn
     from transformers import AutoModelForImageTextToText
 
@@ -220,8 +232,8 @@ def _in_four_bits(vlm: Vlm) -> tuple[int, int]:
         for name, part in vlm.model.named_modules()
         if isinstance(part, nn.Linear) and not f"{name}.".startswith(kept)
     ]
-    before = sum(sizes) * vlm.hardware.torch_dtype.itemsize
-    return before - sum(map(nf4_bytes, sizes)), max(sizes)
+    unpacked = sum(sizes) * vlm.hardware.torch_dtype.itemsize
+    return unpacked, sum(map(nf4_bytes, sizes)), max(sizes)
 
 
 def _seeing(config: Any, pixels: int, size: int) -> int:

@@ -57,6 +57,11 @@ class LinearLearner(OnEmbedder):
         self._start = {n: p.detach().clone() for n, p in self._head.trained().items()}
         self._vectors: dict[tuple[Any, ...], Tensor] = {}
 
+    @property
+    def head(self) -> nn.Module:
+        """``vectors`` or ``pixel_values`` to ``logits``; ``features`` of pixels, by ``tower``."""
+        return self._head
+
     def describe(self) -> dict[str, Any]:
         trained = {n: p.numel() for n, p in self._head.trained().items()}
         head = sum(size for name, size in trained.items() if not name.startswith("tower."))

@@ -33,14 +33,16 @@ def step_bytes(
     dtype: torch.dtype,
     batch: int,
     tokens: int,
+    places: int,
     checkpointing: bool,
     inputs: bool,
 ) -> int:
     """Bytes of gradients, activations and logits when a forward and backward pass holds most.
 
     ``model``: on the meta device, with what trains marked; it is left in ``dtype``, in which it
-    computes. Only ``reader``, its language model, and its output layer run: what is frozen before
-    them keeps nothing for the backward pass, unless ``inputs`` says that something there trains.
+    computes. ``places``: tokens of the batch whose logits are computed. Only ``reader``, its
+    language model, and its output layer run: what is frozen before them keeps nothing for the
+    backward pass, unless ``inputs`` says that something there trains.
     """
     config = model.config.get_text_config()
     model.to(dtype).train()
@@ -51,13 +53,15 @@ def step_bytes(
     shape = (batch, tokens, config.hidden_size)
     needed = inputs or checkpointing
     embedded = torch.empty(shape, dtype=dtype, device="meta", requires_grad=needed)
-    labels = torch.empty((batch, tokens), dtype=torch.long, device="meta")
+    right = torch.empty(places, dtype=torch.long, device="meta")
     # Given whole: what makes one of a row of ones and zeros looks at their values.
     mask = torch.empty((batch, 1, tokens, tokens), dtype=torch.bool, device="meta")
     with _Held(model) as held:
         seen = reader(inputs_embeds=embedded, attention_mask=mask, use_cache=False)[0]
-        logits = model.get_output_embeddings()(seen)
-        loss = model.loss_function(logits=logits, labels=labels, vocab_size=config.vocab_size)
+        logits = model.get_output_embeddings()(seen.flatten(0, 1)[:places])
+        loss = model.loss_function(
+            logits=logits, labels=None, vocab_size=config.vocab_size, shift_labels=right
+        )
         loss.backward()
     return held.peak
 

@@ -14,9 +14,15 @@ from torch import nn
 from finetune.machine import free_memory
 from tools.models.quantizing import import_bitsandbytes
 
-__all__ = ["unpack"]
+__all__ = ["fits_unpacked", "unpack"]
 
 _SHARE = 0.5  # of the free memory, for what training needs beside the weights
+
+
+def fits_unpacked(needed: int, device: str) -> bool:
+    """Whether there is memory for so many bytes of unpacked weights, and for training."""
+    free = free_memory(device)
+    return not free or needed <= _SHARE * free
 
 
 def unpack(model: nn.Module) -> str | None:
@@ -33,11 +39,11 @@ def unpack(model: nn.Module) -> str | None:
         if isinstance(layer, bnb.nn.modules.Linear4bit)
     }
     needed = sum(_bytes(layer) for layer in packed.values())
-    free = free_memory(next(model.parameters()).device.type)
-    if free and needed > _SHARE * free:
+    device = next(model.parameters()).device.type
+    if not fits_unpacked(needed, device):
         return (
             f"unpacked, the 4-bit weights take {needed / 1e9:.1f} GB, more than half of the "
-            f"{free / 1e9:.1f} GB that are free"
+            f"{free_memory(device) / 1e9:.1f} GB that are free"
         )
     for name, layer in packed.items():
         model.set_submodule(name, _plain(layer))

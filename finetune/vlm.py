@@ -27,7 +27,7 @@ __all__ = ["IGNORED", "Vlm", "open_vlm"]
 IGNORED = -100
 """The label of a token that the loss leaves out."""
 _MARK = "\u2042"
-_NOT_TRAINED = ("blip", "paligemma")
+_NOT_TRAINED = ("blip",)
 
 
 def open_vlm(settings: Settings) -> Vlm:
@@ -68,7 +68,7 @@ class Vlm:
         self.packed = packed
         self.model = answerer.model
         self.tokenizer = answerer.processor.tokenizer
-        self.prompt_end, self._lead, self._end = _turn(answerer.processor)
+        self.prompt_end, self._lead, self._end = _turn(located, answerer.processor)
         self._ends = _end_ids(self.model, self.tokenizer)
         self.pad = int(self.tokenizer.pad_token_id or 0)
         self._sized = _sized(answerer.processor.image_processor)
@@ -136,8 +136,10 @@ def _sized(images: Any) -> bool:
     return not (getattr(images, "do_center_crop", False) or "height" in dict(images.size))
 
 
-def _turn(processor: Any) -> tuple[str, str, str]:
+def _turn(located: Located, processor: Any) -> tuple[str, str, str]:
     """How a prompt ends, what stands before an answer, and what behind it, as far as is known."""
+    if located.model_type == "paligemma":
+        return "\n", "", ""
     if not processor.chat_template:
         return "ASSISTANT:", " ", ""
     user = {"role": "user", "content": [{"type": "text", "text": "?"}]}

@@ -45,7 +45,7 @@ __all__ = [
     "taken_by",
 ]
 
-_WORDS = 40  # tokens of a question and its answer
+_WORDS, _ANSWER = 40, 8  # tokens of a question and its answer, and of the answer
 
 _SO400M = {
     "model_type": "siglip_vision_model",
@@ -280,9 +280,12 @@ def taken_by(settings: Settings, folder: Path) -> Takes:
     else:
         model.config.save_pretrained(folder)
         vlm: Any = SimpleNamespace(
-            model=model, hardware=hardware, located=Located(source, source, folder, ())
+            model=model, hardware=hardware, located=Located(source, source, folder, ()), packed=None
         )
-        memory = forecast_of(vlm, settings, tokens=tokens, pixels=3 * side**2).peak / 1e9
+        packed = settings.speed.model_copy(update={"dequantise": False})
+        settings = settings.model_copy(update={"speed": packed})
+        found = forecast_of(vlm, settings, tokens=tokens, answer=_ANSWER, pixels=3 * side**2)
+        memory = found.peak / 1e9
     return Takes(memory, 2 * everything / 1e9, work / 1e12)
 
 

@@ -146,7 +146,7 @@ class TransformersAnswerer:
             return question
         token = getattr(self._processor, "image_token", "<image>")
         if self._type == "paligemma":
-            return f"{token}answer en {question}\n"
+            return f"{token}answer en {question}"  # its processor ends the line
         return f"USER: {token}\n{question} ASSISTANT:"  # LLaVA 1.5
 
 
