@@ -26,6 +26,8 @@ from tests.roles_data import CAPTIONS, captioned, embedder_trained
 from tests.tiny_models import built
 from tools.config import load_config
 from tools.errors import DataError, SettingsError
+from tools.models.captioner import load_captioner
+from tools.shelf import Adapter
 
 QUICK = (*TINY, "--set", "evaluation.controls=false")
 
@@ -42,7 +44,7 @@ def home(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     command(
         "few-shot", pairs, "--role", "captioner", "--captioner", built("blip"), "--name", "words",
-        "--rank", 16, "--epochs", 24, *QUICK, "--lr", 0.004, home=home,
+        "--method", "lora", "--rank", 16, "--epochs", 24, *QUICK, "--lr", 0.004, home=home,
     )  # fmt: skip
     embedder_trained(home, "eyes")
     return home
@@ -136,6 +138,13 @@ def test_of_a_captioner_the_decoder_moves_and_nothing_else(
     again.load(tmp_path)
     same = again.loss(again.collate([Shown(row) for row in rows])).item()
     assert same == pytest.approx(changed, rel=1e-5)
+    adapter = Adapter(
+        "it", tmp_path, "captioner", "", "tiny", learner.located.id(), "float32", True, ""
+    )
+    worn, photo = load_captioner(learner.located, adapter=adapter), rows[0].photo()
+    with learner.adapted.without():
+        plain = learner.captioner.caption(photo)
+    assert worn.caption(photo) == learner.captioner.caption(photo) != plain
 
 
 def test_a_training_that_was_stopped_goes_on_where_it_was(pairs: Path, tmp_path: Path) -> None:
