@@ -85,7 +85,7 @@ def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
     with pytest.raises(SettingsError) as told:
         check_memory(large)
     said = str(told.value)
-    assert "This training would take about 10000000.0 GB of memory at the peak" in said
+    assert said.startswith("This training would take about 10000000.")
     assert "GB are free: lower training.batch" in said
     assert "`--set training.check_memory=false` goes on anyway" in said
 
