@@ -243,7 +243,7 @@ def test_shuffled_labels_teach_nothing(tmp_path: Path) -> None:
         folder = tmp_path / "data" / part / names[seed]
         folder.mkdir(parents=True, exist_ok=True)
         picture(("disc", "box")[seed % 2], seed).save(folder / f"{seed}.png")
-    results = run(tmp_path / "data", tmp_path, "shuffled")
+    results = run(tmp_path / "data", tmp_path, "shuffled", "--epochs", 20)
     refused(tmp_path, "shuffled", results)
     assert not results["controls"]["commonest"]["passed"]
     assert "commonest" in results["verdict"] or "always" in results["verdict"]
