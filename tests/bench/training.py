@@ -222,6 +222,8 @@ def compare(given: argparse.Namespace, model: str, data: Path, cache: Path) -> d
             if done.returncode:
                 raise SystemExit(f"{who} failed:\n{done.stderr[-3000:]}")
             found[who].append(json.loads(done.stdout.splitlines()[-1]))
+            kept = given.out / f"{model}.json"  # hours may have gone into what is there
+            kept.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
 
 
@@ -255,7 +257,6 @@ def report(found: dict[str, Any], out: Path, given: argparse.Namespace) -> None:
         axis.legend()
     figure.tight_layout()
     figure.savefig(out / "losses.png", dpi=120)
-    (out / "training.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     print(
         f"n = {given.repeats} each, medians; {given.pictures} pictures, {given.epochs} epochs, "
         f"batch {given.batch}, {given.threads} threads; {out / 'losses.png'}"
