@@ -129,8 +129,8 @@ def test_when_one_process_is_killed_the_run_fails_and_goes_on_later(
 
 def test_what_fails_in_all_of_them_is_said_once(source: Path, tmp_path: Path) -> None:
     broken = process(
-        "launch", "cpu", "few-shot", source, *SHORT, "--method", "linear", "--embedder",
-        built("clip"), "--name", "n", "--lr", 1e30, "--set", "training.clip=1e30", home=tmp_path,
+        "launch", "cpu", "few-shot", source, *SHORT, "--model", built("llava"), "--name", "n",
+        "--lr", 1e30, "--set", "training.clip=1e30", home=tmp_path,
     )  # fmt: skip
     _, errors = broken.communicate(timeout=300)
     assert broken.returncode == 1, errors
