@@ -71,6 +71,8 @@ class Follower:
             self._begin(f"{words}: {event['part']}" if "part" in event else words)
         elif kind == "forecast":
             echo(f"it will take {event['words']}")
+        elif kind == "batch":
+            echo(f"a batch of {event['batch']} fits, {event['accumulation']} of them a step")
         elif kind == "opened":
             self._words = self._words or "opening pictures"
             self._advance(event["done"], event["all"], "")

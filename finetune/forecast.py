@@ -169,7 +169,7 @@ def forecast_of(vlm: Vlm, settings: Settings, *, tokens: int, answer: int, pixel
         batch=training.batch,
         tokens=tokens,
         places=training.batch * (tokens if "supervised_only" in slow else answer),
-        checkpointing=training.checkpointing,
+        checkpointing=training.checkpointing is True,
         inputs=any(share.trained for share in shares if share.part == "projector"),
     )
     seeing = training.batch * _seeing(model.config, pixels, size)
@@ -205,13 +205,38 @@ def nf4_bytes(weights: int) -> int:
     return ceil(weights / 2) + scales + 4 * ceil(scales / _SECOND_BLOCK) + _CODE
 
 
+def planned(settings: Settings, rows: Sequence[Row]) -> tuple[Settings, Forecast | None]:
+    """``settings`` with ``checkpointing: auto`` decided, and what they take.
+
+    Activations are recomputed only where the run does not fit into this machine otherwise.
+    """
+    plain = _checkpointing(settings, on=False)
+    if settings.training.checkpointing != "auto":
+        return settings, forecast(settings, rows)
+    found = forecast(plain, rows)
+    if found is None or _fits(found):
+        return plain, found
+    saving = _checkpointing(settings, on=True)
+    return saving, forecast(saving, rows)
+
+
+def _checkpointing(settings: Settings, *, on: bool) -> Settings:
+    training = settings.training.model_copy(update={"checkpointing": on})
+    return settings.model_copy(update={"training": training})
+
+
+def _fits(found: Forecast) -> bool:
+    free = free_memory(found.device)
+    return not free or found.peak <= free
+
+
 def check_memory(found: Forecast) -> None:
     """Raises :class:`SettingsError` with the numbers if it can't fit into this machine."""
-    free = free_memory(found.device)
-    if not free or found.peak <= free:
+    if _fits(found):
         return
     raise SettingsError(
-        f"This training would take {found.words}, and {_gb(free)} GB are free: lower "
+        f"This training would take {found.words}, and {_gb(free_memory(found.device))} GB are "
+        "free: lower "
         "training.batch and raise training.accumulation by as much, set training.checkpointing, "
         "use the method qlora, or choose a smaller model (`strategies recommend`); "
         "`--set training.check_memory=false` goes on anyway."

@@ -176,7 +176,9 @@ class TrainingSettings(Part):
         None, ge=8, description="Most tokens of a row, pictures included; longer ones are errors."
     )
     seed: int = Field(0, ge=0, description="Of the weights and the order.")
-    checkpointing: bool = Field(False, description="Recompute activations to save memory.")
+    checkpointing: bool | Literal["auto"] = Field(
+        "auto", description="Recompute activations to save memory; auto: where it must be."
+    )
     check_memory: bool = Field(
         True, description="Refuse what the forecast says does not fit into memory."
     )
@@ -202,6 +204,9 @@ class SpeedSettings(Part):
     fused_lora: bool = Field(True, description="Compute LoRA in one step, where it is plain.")
     one_tile: bool = Field(
         True, description="A picture whole, as the assistant looks at it, not cut into tiles."
+    )
+    find_batch: bool = Field(
+        True, description="A batch too large for the GPU: halve it and accumulate twice as many."
     )
     dequantise: bool = Field(
         True, description="qlora: unpack the 4-bit weights once where there is memory for it."

@@ -25,6 +25,7 @@ from finetune.callbacks import Follow
 from finetune.events import EventLog, Told
 from finetune.settings import TrainingSettings
 from finetune.speed_batches import LengthSampler
+from finetune.speed_memory import settings_that_fit
 from tools.errors import TrainingFailed
 
 __all__ = ["Job", "last_checkpoint", "train"]
@@ -56,6 +57,8 @@ class Job:
     on_epoch: Callable[[int], None] | None = None
     lengths: Sequence[int] | None = None
     """Tokens of each row of ``train``: rows of like length come together. None: no matter."""
+    find_batch: bool = False
+    """Whether a batch that does not fit on the GPU is cut into smaller ones."""
 
 
 def train(job: Job) -> bool:
@@ -66,6 +69,8 @@ def train(job: Job) -> bool:
     start = last_checkpoint(job.checkpoints)
     job.log.cut(job.fold, _step_of(start) if start else 0)
     job = replace(job, keep_best=_keep_best(job))
+    if job.find_batch and torch.cuda.is_available() and processes.count() == 1:
+        job = _with_batch_that_fits(job)
     if processes.engine() == "fsdp":
         sharding.name_layers(job.model)
     follow = Follow(job)
@@ -77,6 +82,14 @@ def train(job: Job) -> bool:
         if sharding.cut_up():
             sharding.gather(job.model, job.checkpoints / sharding.LAST)
     return not job.stop.is_set()
+
+
+def _with_batch_that_fits(job: Job) -> Job:
+    wanted = job.settings
+    found = settings_that_fit(job.model, job.train, job.collate, wanted, job.lengths, job.dtype)
+    if found.batch < wanted.batch and job.on_event is not None:
+        job.on_event({"event": "batch", "batch": found.batch, "accumulation": found.accumulation})
+    return replace(job, settings=found)
 
 
 def _keep_best(job: Job) -> Callable[[], None]:
@@ -112,7 +125,7 @@ def _arguments(job: Job) -> TrainingArguments:
         per_device_train_batch_size=settings.batch,
         per_device_eval_batch_size=settings.batch,
         gradient_accumulation_steps=settings.accumulation,
-        activation_checkpointing=settings.checkpointing,
+        activation_checkpointing=settings.checkpointing is True,
         learning_rate=settings.lr,
         lr_scheduler_type="constant" if settings.schedule == "step" else settings.schedule,
         warmup_steps=settings.warmup,

@@ -88,7 +88,7 @@ class VlmLearner:
     ) -> None:
         settings = part.settings.training
         lengths = check_rows(self.vlm, self.prompts, [*train, *val], settings.max_length)
-        if settings.checkpointing:
+        if settings.checkpointing is True:
             self.vlm.model.enable_input_require_grads()
         self.adapted.model.train()
         speed = part.settings.speed
@@ -138,6 +138,7 @@ class VlmLearner:
             dtype=self.vlm.model.dtype,
             on_event=session.on_event,
             on_epoch=at_epoch,
+            find_batch=part.settings.speed.find_batch,
         )
 
     def predict(

@@ -23,7 +23,7 @@ from finetune import processes
 from finetune.data import Plan, Table, gather, make_plan
 from finetune.episodes import episode_plan
 from finetune.events import Told
-from finetune.forecast import check_memory, forecast
+from finetune.forecast import check_memory, planned
 from finetune.learner import Learner, Session, Stopped
 from finetune.pipeline import execute
 from finetune.runs import Run, create_run
@@ -88,7 +88,7 @@ def prepare_run(
             f"{settings.data.source} says what is where, which method box learns: set --method box."
         )
     settings = _described(settings, table)
-    expected = forecast(settings, table.rows)
+    settings, expected = planned(settings, table.rows)
     if expected is not None:
         if on_event is not None:
             on_event({"event": "forecast", "words": expected.words})
