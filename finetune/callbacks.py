@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Follow"]
 
 _CHECKED = 2  # the step whose gradients are looked at
+_FAR = 1_000_003  # between the seeds of two runs' steps: more than a run has steps
 
 
 class Follow(TrainerCallback):
@@ -43,6 +44,11 @@ class Follow(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._job.on_epoch is not None:
             self._job.on_epoch(self._epoch(state))
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # Dropout draws by the step alone: validation draws too, and a run that goes on between two
+        # epochs has not just validated.
+        torch.manual_seed(self._job.settings.seed * _FAR + state.global_step)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step + 1 == _CHECKED and processes.engine() == "ddp":

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from finetune import cli_options as o
+from finetune.cli_shelf import Anyway, put_to_use
 from finetune.cli_show import echo, following, show_json, worded
 
 runs = typer.Typer(help="What was trained: list, show, resume, delete.", no_args_is_help=True)
@@ -192,15 +193,15 @@ def publish(
     ] = None,
     replace: Annotated[bool, typer.Option(help="Replace one of that name.")] = False,
     activate: Annotated[bool, typer.Option(help="Make it the one in use.")] = False,
+    anyway: Anyway = False,
     home: o.Home = None,
 ) -> None:
     """Put a finished run's model on the shelf, with its manifest and model card."""
-    from finetune import shelf
     from tools.config import load_config
 
     with worded():
         place = load_config(home=home).home / "adapters"
         folder = put_on_shelf(_run(name, home), place, name=to, replace=replace)
         if activate:
-            shelf.activate(place, folder.name)
+            put_to_use(place, folder.name, anyway=anyway)
         typer.echo(f"{folder}{' (in use)' if activate else ''}")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from finetune import cli_options as o
 from finetune.cli_show import echo, show_json, worded
 
-__all__ = ["shelf"]
+if TYPE_CHECKING:
+    from tools.shelf import Adapter
+
+__all__ = ["Anyway", "put_to_use", "shelf"]
+
+Anyway = Annotated[
+    bool, typer.Option("--anyway", help="Even if its run says that it is not worth using.")
+]
 
 shelf = typer.Typer(
     help="What was published: list it, use it, or stop using it.", no_args_is_help=True
@@ -43,17 +51,31 @@ def list_(home: o.Home = None, as_json: o.Json = False) -> None:
             echo("The shelf is empty: put a run on it with `publish RUN`.")
 
 
+def put_to_use(place: Path, name: str, *, anyway: bool) -> Adapter:
+    """Raises :class:`TrainingFailed` for one whose run did not show it worth using."""
+    from tools.errors import TrainingFailed
+    from tools.shelf import activate, open_adapter
+
+    adapter = open_adapter(place, name)
+    if not (adapter.worth_using or anyway):
+        raise TrainingFailed(
+            f"{name} is on the shelf and not in use, for of it is known: {adapter.verdict} To use "
+            f"it all the same: `shelf use {name} --anyway`."
+        )
+    return activate(place, name)
+
+
 @shelf.command()
 def use(
     name: Annotated[str, typer.Argument(help="An adapter, as `shelf list` names it.")],
+    anyway: Anyway = False,
     home: o.Home = None,
 ) -> None:
     """Let the assistant use an adapter for its role from now on; it need not be restarted."""
-    from finetune.shelf import activate
     from tools.config import load_config
 
     with worded():
-        adapter = activate(load_config(home=home).home / "adapters", name)
+        adapter = put_to_use(load_config(home=home).home / "adapters", name, anyway=anyway)
         typer.echo(f"The {adapter.role} uses {adapter.name} from now on.")
 
 

@@ -79,7 +79,9 @@ def test_the_shelf_has_the_adapter_with_its_manifest(home: Path) -> None:
     assert {"adapter_model.safetensors", "calibration.json", "README.md"} <= set(manifest["files"])
     taken = command("publish", "two", home=home, fails=1)
     assert "is an adapter two on the shelf already" in taken
-    assert "(in use)" in command("publish", "two", "--as", "three", "--activate", home=home)
+    assert "(in use)" in command(
+        "publish", "two", "--as", "three", "--activate", "--anyway", home=home
+    )
     assert read(shelf / "active.json")["answerer"] == "three"
     command("publish", "two", "--replace", home=home)
     assert list_adapters(shelf) == ["three", "two"]

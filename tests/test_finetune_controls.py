@@ -27,6 +27,7 @@ from tools.config import load_config
 from tools.errors import TrainingFailed
 from tools.images import Photo
 from tools.models import open_models
+from tools.shelf import active_adapter
 
 CONTROLS = [*TINY, "--set", "evaluation.controls=true", "--set", "evaluation.sample=8"]
 MODEL = ("--model", built("llava"))
@@ -205,12 +206,15 @@ def run(source: Path, home: Path, name: str, *more: object, model: Any = MODEL) 
 
 
 def refused(home: Path, name: str, results: dict[str, Any]) -> None:
-    """It says so, and the chat does not offer it."""
+    """It says so, the chat does not offer it, and the terminal wants to be told twice."""
     assert not results["worth_using"]
     assert results["verdict"].startswith(("Not worth using", "Not shown to be worth using"))
     told = Training(name, "running", ("a", "b"), 8)
     ended = outcome(told, run_folder(home, name), [], stopped=False)
     assert ended.state == "finished" and not ended.offered and ended.verdict == results["verdict"]
+    said = command("publish", name, "--activate", home=home, fails=1)
+    assert results["verdict"] in said and "--anyway" in said
+    assert active_adapter(home / "adapters") is None
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +296,7 @@ def test_an_adapter_of_another_base_is_explained_and_the_old_one_stays(
     said = models.adapters.answer(models.adapters.current(), photo, "what is this?")  # type: ignore[arg-type]
     with pytest.raises(TrainingFailed, match="the answerer that runs is"):
         models.adapters.use("other")
-    command("publish", "other", "--replace", "--activate", home=tmp_path)  # from outside
+    command("publish", "other", "--replace", "--activate", "--anyway", home=tmp_path)
     current = models.adapters.current()
     assert current is not None and current.name == "mine"
     assert models.adapters.answer(current, photo, "what is this?") == said

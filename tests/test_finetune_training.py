@@ -1,6 +1,7 @@
 """Training is real: a tiny model learns two classes through the command line."""
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -274,6 +275,27 @@ def test_killed_and_resumed_it_has_the_same_curve(source: Path, tmp_path: Path) 
         outcomes[0]["figures"]["trained"]["accuracy"]
         == (outcomes[1]["figures"]["trained"]["accuracy"])
     )
+
+
+def test_resumed_between_two_epochs_it_has_the_same_curve(tmp_path: Path) -> None:
+    """There it is validated, which must not shift what dropout draws."""
+    for start, part in enumerate(("train", "val", "test")):
+        class_folders(tmp_path / "data" / part, start=100 * start)
+    command(
+        "few-shot", tmp_path / "data", "--model", built("llava"), "--name", "whole", *TINY,
+        "--max-steps", 24, "--set", "training.save_steps=4", "--set", "lora.dropout=0.3", *CHANGED,
+        home=tmp_path,
+    )  # fmt: skip
+    whole = losses(tmp_path, "whole")
+    folder = run_folder(tmp_path, "whole")
+    ends = [e["step"] for e in events(tmp_path, "whole", "epoch")]
+    assert 20 in ends, "a checkpoint between two epochs"
+    for name in ("checkpoints/fold-0/checkpoint-24", "final_model", "best_model"):
+        shutil.rmtree(folder / name)
+    for name in ("results.json", "evaluation/test.json"):
+        (folder / name).unlink(missing_ok=True)
+    command("runs", "resume", "whole", home=tmp_path)
+    assert losses(tmp_path, "whole") == pytest.approx(whole, rel=1e-5)
 
 
 def test_ctrl_c_saves_and_stops(source: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_small_model_on_a_cpu_stays_in_float32() -> None:
 @pytest.mark.parametrize("role", ["embedder", "captioner"])
 def test_a_small_model_is_loaded_that_way(role: str) -> None:
     load, kind = (load_embedder, "clip") if role == "embedder" else (load_captioner, "blip")
-    model = load(locate(ModelChoice(str(built(kind)))), CPU)._model
+    model = load(locate(ModelChoice(str(built(kind)))), CPU).model
     assert model.dtype == torch.float32
 
 

@@ -15,6 +15,7 @@ from scipy.stats import multivariate_normal
 from tools.background import Background, Prior, covariances, isotropic, unlabelled
 from tools.edge import Edge
 from tools.likelihood import Design, Head, Taught
+from tools.looks import LOOKS
 from tools.measuring import Pictures, measure, named, regression
 from tools.recognizer import Recognizer, Sample
 
@@ -477,8 +478,9 @@ def test_what_is_taught_moves_the_within_class_covariance(
 def test_background_survives_the_disk(measured: Background, tmp_path: Path) -> None:
     prior = Prior(np.ones(D))
     rng = np.random.default_rng(0)
-    edge = Edge.between([[rng.standard_normal((80, D))]], [rng.standard_normal((80, D)) * 3])
-    edge = edge.limited([rng.standard_normal((80, D))], 0.05)
+    size = D + LOOKS
+    edge = Edge.between([[rng.standard_normal((80, size))]], [rng.standard_normal((80, size)) * 3])
+    edge = edge.limited([rng.standard_normal((80, size))], 0.05)
     full = Background(measured.domains, measured.gate, prior, edge)
     full.save(tmp_path / "b.npz")
     loaded = Background.load(tmp_path / "b.npz")
@@ -490,7 +492,7 @@ def test_background_survives_the_disk(measured: Background, tmp_path: Path) -> N
     assert loaded.prior is not None and (loaded.prior.mean == 1).all()
     assert first.degrees == second.degrees == 900
     assert loaded.edge is not None
-    asked = rng.standard_normal((20, D)) * np.linspace(0.5, 3, 20)[:, None]
+    asked = rng.standard_normal((20, size)) * np.linspace(0.5, 3, 20)[:, None]
     np.testing.assert_allclose(loaded.edge.ratio(asked), edge.ratio(asked), rtol=1e-3, atol=1e-2)
     assert loaded.edge.limit == pytest.approx(edge.limit, rel=1e-5)
     measured.save(tmp_path / "b.npz")

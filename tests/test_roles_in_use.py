@@ -184,7 +184,7 @@ def test_each_role_has_its_own_and_the_old_form_is_read(shelf: Path, tmp_path: P
     (shelf / "active.json").write_text(json.dumps({"adapter": "before", "at": "then"}))
     assert active_adapter(shelf) == "before" and active_adapter(shelf, "captioner") is None
     assert "The captioner uses words from now on." in command(
-        "shelf", "use", "words", home=tmp_path
+        "shelf", "use", "words", "--anyway", home=tmp_path
     )
     kept = json.loads((shelf / "active.json").read_text())
     assert (kept["answerer"], kept["captioner"]) == ("before", "words") and "adapter" not in kept
@@ -199,7 +199,7 @@ def test_a_published_run_says_whose_it_is(home: Path) -> None:
     manifest = json.loads((home / "adapters" / "eyes" / "manifest.json").read_text())
     assert manifest["role"] == "embedder" and manifest["method"] == "lora"
     assert {"adapter_model.safetensors", "background.npz"} <= set(manifest["files"])
-    said = command("publish", "eyes", "--as", "eyes-too", "--activate", home=home)
+    said = command("publish", "eyes", "--as", "eyes-too", "--activate", "--anyway", home=home)
     assert said.strip().endswith("eyes-too (in use)")
     assert active_adapter(home / "adapters", "embedder") == "eyes-too"
     deactivate(home / "adapters", "embedder")

@@ -141,7 +141,9 @@ def test_of_dozens_of_pictures_every_one_measures(home: Path) -> None:
         settings = yaml.safe_load((run / "settings.yaml").read_text())
         assert settings["data"]["source"] == "memory:default" and settings["method"] == "lora"
         assert settings["data"]["only"] == ["zorb", "blick"]
-        assert settings["model"] == {"answerer": "pocket:llava", "embedder": "pocket:clip"}
+        assert settings["model"] == {
+            "answerer": "pocket:llava", "captioner": "pocket:blip", "embedder": "pocket:clip"
+        }  # fmt: skip
         folds = json.loads((run / "data.json").read_text())["plan"]["folds"]
         assert len(folds) == 3 and sum(len(fold["test"]) for fold in folds) == 32
 
