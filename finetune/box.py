@@ -28,7 +28,7 @@ from finetune.box_metrics import SHOWN
 from finetune.collate import Change
 from finetune.data import Row
 from finetune.data.boxes import Boxed, Frame
-from finetune.files import replace_folder, write_json
+from finetune.files import write_json
 from finetune.learner import Session
 from finetune.on_embedder import OnEmbedder
 from finetune.predictions import Prediction
@@ -99,21 +99,17 @@ class BoxLearner(OnEmbedder):
         def at_epoch(epoch: int) -> None:
             pictures.epoch = epoch
 
-        best = session.folder / "best_model"
         self._head.train()
         finished = training.train(
-            training.Job(
+            training.Job.within(
+                session,
+                fold,
+                self.save,
                 model=_Finder(self._head),
                 train=pictures,
                 val=_Pictures(self, val, None) if val else None,
                 collate=_collated,
                 settings=settings.training,
-                checkpoints=session.folder / "checkpoints" / f"fold-{fold}",
-                log=session.log,
-                fold=fold,
-                keep_best=lambda: replace_folder(best, self.save),
-                stop=session.stop,
-                on_event=session.on_event,
                 on_epoch=at_epoch,
             )
         )

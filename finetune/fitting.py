@@ -16,7 +16,6 @@ from finetune import training
 from finetune.augment import augmentation
 from finetune.collate import RowDataset, Shown
 from finetune.data import Row
-from finetune.files import replace_folder
 from finetune.learner import Session
 from finetune.methods import Adapted, adapt
 from finetune.settings import Settings
@@ -71,22 +70,18 @@ class Fitting(ABC):
         def at_epoch(epoch: int) -> None:
             pictures.epoch = epoch
 
-        best = session.folder / "best_model"
         self.adapted.model.train()
         finished = training.train(
-            training.Job(
+            training.Job.within(
+                session,
+                fold,
+                self.adapted.save,
                 model=_Loop(self.adapted, self.loss),
                 train=pictures,
                 val=RowDataset(val) if val else None,
                 collate=self.collate,
                 settings=settings,
-                checkpoints=session.folder / "checkpoints" / f"fold-{fold}",
-                log=session.log,
-                fold=fold,
-                keep_best=lambda: replace_folder(best, self.adapted.save),
-                stop=session.stop,
                 dtype=self.model.dtype,
-                on_event=session.on_event,
                 on_epoch=at_epoch,
             )
         )

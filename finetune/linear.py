@@ -24,7 +24,7 @@ from finetune import training
 from finetune.augment import augmentation
 from finetune.collate import Change
 from finetune.data import Row
-from finetune.files import replace_folder, write_json
+from finetune.files import write_json
 from finetune.learner import Session
 from finetune.on_embedder import OnEmbedder
 from finetune.predictions import Prediction
@@ -85,21 +85,17 @@ class LinearLearner(OnEmbedder):
             pictures.epoch = epoch
             self._head.unfreeze(epoch // settings.linear.unfreeze_every)
 
-        best = session.folder / "best_model"
         finished = training.train(
-            training.Job(
+            training.Job.within(
+                session,
+                fold,
+                self.save,
                 model=self._head,
                 train=pictures,
                 val=self._dataset(val, None) if val else None,
                 collate=_collated,
                 settings=settings.training,
-                checkpoints=session.folder / "checkpoints" / f"fold-{fold}",
-                log=session.log,
-                fold=fold,
-                keep_best=lambda: replace_folder(best, self.save),
-                stop=session.stop,
                 groups=self._groups,
-                on_event=session.on_event,
                 on_epoch=at_epoch,
             )
         )

@@ -27,7 +27,7 @@ from finetune import training
 from finetune.data import Plan, Row, Table
 from finetune.episodes import Episode, Pool
 from finetune.exemplars import Exemplars, embedded
-from finetune.files import replace_folder, write_json
+from finetune.files import write_json
 from finetune.learner import Session
 from finetune.on_embedder import OnEmbedder
 from finetune.predictions import Prediction
@@ -75,20 +75,16 @@ class MamlLearner(OnEmbedder):
         def at_epoch(epoch: int) -> None:
             episodes.epoch = epoch
 
-        best = session.folder / "best_model"
         finished = training.train(
-            training.Job(
+            training.Job.within(
+                session,
+                fold,
+                self.save,
                 model=self._initial,
                 train=episodes,
                 val=held,
                 collate=_collated,
                 settings=settings,
-                checkpoints=session.folder / "checkpoints" / f"fold-{fold}",
-                log=session.log,
-                fold=fold,
-                keep_best=lambda: replace_folder(best, self.save),
-                stop=session.stop,
-                on_event=session.on_event,
                 on_epoch=at_epoch,
             )
         )

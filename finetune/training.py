@@ -23,6 +23,8 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from finetune import processes, sharding
 from finetune.callbacks import Follow
 from finetune.events import EventLog, Told
+from finetune.files import replace_folder
+from finetune.learner import Session
 from finetune.settings import TrainingSettings
 from finetune.speed_batches import LengthSampler
 from finetune.speed_memory import settings_that_fit
@@ -59,6 +61,20 @@ class Job:
     """Tokens of each row of ``train``: rows of like length come together. None: no matter."""
     find_batch: bool = False
     """Whether a batch that does not fit on the GPU is cut into smaller ones."""
+
+    @classmethod
+    def within(cls, session: Session, fold: int, save: Callable[[Path], None], **what: Any) -> Job:
+        """A job that writes and stops as ``session`` says; ``save`` keeps the best model."""
+        best = session.folder / "best_model"
+        return cls(
+            checkpoints=session.folder / "checkpoints" / f"fold-{fold}",
+            log=session.log,
+            fold=fold,
+            keep_best=lambda: replace_folder(best, save),
+            stop=session.stop,
+            on_event=session.on_event,
+            **what,
+        )
 
 
 def train(job: Job) -> bool:

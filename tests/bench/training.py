@@ -96,7 +96,8 @@ def run_ours(given: argparse.Namespace) -> dict[str, Any]:
     from finetune.vlm_learner import VlmLearner
 
     rows, classes = rows_of(given)
-    learner = VlmLearner(settings_for(given), classes)
+    # Not by length: both are to see the same batches.
+    learner = VlmLearner(settings_for(given, grouping=False), classes)
     clock = Clock()
 
     def told(event: dict[str, Any]) -> None:
