@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, AutoProcessor, CLIPModel
 
 from finetune.captioning import CaptionLearner
 from finetune.collate import Shown
@@ -93,6 +95,27 @@ def test_a_trained_captioner_is_asked_for_captions(home: Path, tmp_path: Path) -
     picture("disc", 500).save(tmp_path / "new.png")
     (found,) = json.loads(command("predict", "words", tmp_path / "new.png", home=home))
     assert found["answer"].startswith("a big") and CAPTIONS["disc"].startswith(found["answer"])
+
+
+def test_both_are_exported_for_transformers_alone(home: Path, tmp_path: Path) -> None:
+    """What is read back speaks and sees as the adapter did, without PEFT."""
+    for run in ("words", "eyes"):
+        done = json.loads(command("export", run, "--to", tmp_path / run, "--json", home=home))
+        assert done["off"] <= done["tolerance"] == 1e-3
+        assert not any("lora" in name for name in load_file(tmp_path / run / "model.safetensors"))
+    picture("disc", 500).save(tmp_path / "new.png")
+    image = Image.open(tmp_path / "new.png")
+    (told,) = json.loads(command("predict", "words", tmp_path / "new.png", home=home))
+    speaker = AutoModelForImageTextToText.from_pretrained(tmp_path / "words", dtype=torch.float32)
+    reader = AutoProcessor.from_pretrained(tmp_path / "words")
+    said = speaker.eval().generate(**reader(images=image, return_tensors="pt"), max_new_tokens=16)
+    assert reader.decode(said[0], skip_special_tokens=True) == told["answer"]
+    eyes = CLIPModel.from_pretrained(tmp_path / "eyes", dtype=torch.float32).eval()
+    before = CLIPModel.from_pretrained(built("clip"), dtype=torch.float32).eval()
+    pixels = AutoProcessor.from_pretrained(tmp_path / "eyes")(images=image, return_tensors="pt")
+    with torch.inference_mode():
+        now, then = (m.get_image_features(**pixels).pooler_output for m in (eyes, before))
+    assert not torch.allclose(now, then, atol=1e-3), "the vision tower was adapted"
 
 
 def test_a_captions_words_and_end_are_supervised_and_nothing_else(pairs: Path) -> None:
