@@ -32,6 +32,7 @@ __all__ = [
     "forecast_of",
     "nf4_bytes",
     "parameters_of",
+    "planned",
 ]
 
 _PROCESS = 650_000_000

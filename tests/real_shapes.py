@@ -254,7 +254,15 @@ class Takes(NamedTuple):
 def taken_by(settings: Settings, folder: Path) -> Takes:
     """What ``settings`` of a model of the Hub take, from its shape; ``folder``: an empty one.
 
-    In bfloat16 on a GPU where they need one, else in float32 on a CPU. A pass is forward and
+    Activations are recomputed where it does not fit into the GPU that they say they need.
+    """
+    plain = _taken(settings, folder, recomputed=False)
+    fits = not settings.needs_gpu_gb or plain.memory_gb <= settings.needs_gpu_gb
+    return plain if fits else _taken(settings, folder, recomputed=True)
+
+
+def _taken(settings: Settings, folder: Path, *, recomputed: bool) -> Takes:
+    """In bfloat16 on a GPU where they need one, else in float32 on a CPU. A pass is forward and
     back through the language model (twice the forward's work, or a half of that where most of it
     is frozen), and forward through the vision tower.
     """
@@ -269,7 +277,7 @@ def taken_by(settings: Settings, folder: Path) -> Takes:
     embedded = sum(p.numel() for n, p in model.named_parameters() if "embed_tokens" in n)
     sight = parts_of(model)["vision tower"]
     words = everything - sight - embedded
-    passes = 2 + settings.training.checkpointing
+    passes = 2 + recomputed
     work = 2 * sight * patches + passes * 2 * words * tokens
     if settings.role != "answerer" or settings.uses_embedder:
         learns = settings.role != "answerer"
@@ -283,7 +291,8 @@ def taken_by(settings: Settings, folder: Path) -> Takes:
             model=model, hardware=hardware, located=Located(source, source, folder, ()), packed=None
         )
         packed = settings.speed.model_copy(update={"dequantise": False})
-        settings = settings.model_copy(update={"speed": packed})
+        training = settings.training.model_copy(update={"checkpointing": recomputed})
+        settings = settings.model_copy(update={"speed": packed, "training": training})
         found = forecast_of(vlm, settings, tokens=tokens, answer=_ANSWER, pixels=3 * side**2)
         memory = found.peak / 1e9
     return Takes(memory, 2 * everything / 1e9, work / 1e12)
