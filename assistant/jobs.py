@@ -22,11 +22,11 @@ from typing import Any
 
 from assistant.detached import BEGUN
 from assistant.progress import outcome, progress, read_json
-from tools.artifacts import Training
 from tools.config import Config, ModelChoice
 from tools.errors import ToolError, TrainingFailed
 from tools.models import Models
 from tools.shelf import read_manifest
+from tools.training import Training
 from tools.whole import whole_file
 from tools.wording import join
 

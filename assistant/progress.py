@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from tools.artifacts import Figure, Training
 from tools.train import METHODS
+from tools.training import Figure, Training
 
 __all__ = ["outcome", "progress", "read_json"]
 

@@ -6,8 +6,9 @@ Knows nothing of brains, pages or disk.
 from dataclasses import dataclass, field
 from typing import Any
 
-from tools.artifacts import AdapterUse, Answer, Artifact, Change, Recognition, Training
+from tools.artifacts import Answer, Artifact, Change, Recognition
 from tools.desk import Focus
+from tools.training import AdapterUse, Training
 
 __all__ = [
     "Event",

@@ -22,12 +22,12 @@ from finetune.report import verdict
 from finetune.settings_files import load_settings, with_assignments
 from tests.finetune_data import TINY, class_folders, command, picture, run_folder
 from tests.tiny_models import build, built
-from tools.artifacts import Training
 from tools.config import load_config
 from tools.errors import TrainingFailed
 from tools.images import Photo
 from tools.models import open_models
 from tools.shelf import active_adapter
+from tools.training import Training
 
 CONTROLS = [*TINY, "--set", "evaluation.controls=true", "--set", "evaluation.sample=8"]
 MODEL = ("--model", built("llava"))

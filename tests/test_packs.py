@@ -182,7 +182,7 @@ FILES: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
     "no manifest": (lambda f: f.pop("manifest.json"), "no manifest and journal"),
     "not json": (lambda f: f.update({"manifest.json": b"{"}), "manifest can't be read"),
     "other format": (manifest(format="zoo"), "of something else"),
-    "newer": (manifest(version=2), "newer Imprint .pack version 2"),
+    "newer": (manifest(version=2), "newer Imprint (pack version 2,"),
     "journal": (said("taught"), "journal was altered"),
     "bomb": (lambda f: f.update({photo_file(RED[2]): bytes(16_000_000)}), "would be 16 MB"),
     "journal bomb": (lambda f: f.update({"journal.jsonl": bytes(65_000_000)}), "would be 65 MB"),
@@ -200,12 +200,14 @@ JOURNALS: dict[str, Callable[[dict[str, bytes]], Any]] = {
 }
 
 
-def refused(home: MemoryHome, path: Path, words: str) -> None:
+def refused(home: MemoryHome, path: Path) -> str:
+    """Why a pack is not taken in, in one line; nothing has changed."""
     bob = home.workspace("bob")
-    with pytest.raises(BadPack, match=words) as raised:
+    with pytest.raises(BadPack) as raised:
         import_pack(bob, path)
-    assert "\n" not in str(raised.value)
     assert bob.events == () and not stored(home, "bob")
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -214,7 +216,7 @@ def test_a_pack_with_anything_wrong_changes_nothing(
 ) -> None:
     write_pack(taught(home), tmp_path / "a.zip")
     change, words = FILES[name]
-    refused(home, rewritten(tmp_path / "a.zip", change), words)
+    assert words in refused(home, rewritten(tmp_path / "a.zip", change))
 
 
 @pytest.mark.parametrize("name", JOURNALS)
@@ -222,17 +224,18 @@ def test_a_journal_that_says_anything_else_changes_nothing(
     name: str, home: MemoryHome, tmp_path: Path
 ) -> None:
     write_pack(taught(home), tmp_path / "a.zip")
-    refused(home, rewritten(tmp_path / "a.zip", JOURNALS[name], seal=True), "what I can't read")
+    why = refused(home, rewritten(tmp_path / "a.zip", JOURNALS[name], seal=True))
+    assert "what I can't read" in why
 
 
 def test_two_labels_of_one_name_and_files_that_are_no_zip(home: MemoryHome, tmp_path: Path) -> None:
     write_pack(taught(home), tmp_path / "a.zip")
     twice = said("taught", label_id="ab", name="ZORB", photo_ids=[], description="")
-    refused(home, rewritten(tmp_path / "a.zip", twice, seal=True), "two of its labels")
+    assert "two of its labels" in refused(home, rewritten(tmp_path / "a.zip", twice, seal=True))
     whole = (tmp_path / "a.zip").read_bytes()
     (tmp_path / "a.zip").write_bytes(whole[: len(whole) // 2])
-    refused(home, tmp_path / "a.zip", "not a zip file")
-    refused(home, tmp_path / "none.zip", "can't be read")
+    assert "not a zip file" in refused(home, tmp_path / "a.zip")
+    assert "can't be read" in refused(home, tmp_path / "none.zip")
     with open_pack(write_pack_to(home, tmp_path / "b.zip")) as pack:
         assert pack.state.find("zorblet")
 
@@ -250,7 +253,7 @@ def test_one_byte_of_damage_is_seen(home: MemoryHome, tmp_path: Path) -> None:
         start = archive.getinfo(photo_file(RED[0])).header_offset
     content[start + 30 + len(photo_file(RED[0])) + 60] ^= 1
     path.write_bytes(content)
-    refused(home, path, "is damaged")
+    assert "is damaged" in refused(home, path)
 
 
 def test_in_the_terminal_and_as_a_source_to_train_on(home: MemoryHome, tmp_path: Path) -> None:

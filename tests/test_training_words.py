@@ -6,7 +6,7 @@ from assistant.router.actions import Context
 from assistant.router.deciding import decide
 from assistant.router.language import language
 from assistant.router.telling import told
-from tools.artifacts import AdapterUse, Figure, Training
+from tools.training import AdapterUse, Figure, Training
 
 OFFERED = Training(
     "default.1", "finished", ("zorb", "blick"), 24, offered=True, verdict="Worth using.",

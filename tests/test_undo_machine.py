@@ -13,7 +13,8 @@ from tools.config import load_config
 from tools.errors import ToolError
 from tools.images import open_photo
 from tools.memory import Event, MemoryHome, State, fold, name_key
-from tools.memory.state import CHANGES, StateBuilder
+from tools.memory.events import CHANGES
+from tools.memory.state import StateBuilder
 
 _PHOTOS = [open_photo(drawing(c, s)) for c in ("red", "blue") for s in ("disc", "box", "cross")]
 _EMBEDDER = FakeEmbedder()

@@ -21,8 +21,8 @@ from assistant.conversation import Conversation
 from assistant.turns import Reply
 from tests.finetune_data import picture
 from tests.tiny_models import built
-from tools.artifacts import Training
 from tools.shelf import FORMAT, digest
+from tools.training import Training
 
 __all__ = ["assistant", "colour_only", "end_processes", "shelve", "teach", "trained", "until"]
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic_core import CoreSchema, core_schema
 
-from tools.artifacts import Answer, Recognition, Training
+from tools.artifacts import Answer, Recognition
 from tools.errors import BadCall, NoPhoto
 from tools.images import Photo
+from tools.training import Training
 
 if TYPE_CHECKING:
     from tools.memory import Memory

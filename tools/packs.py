@@ -26,7 +26,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from tools.errors import BadLabel, BadPack, PhotoError
 from tools.images import MAX_BYTES, Photo, open_photo
 from tools.memory import Memory, State, clean_name, joined, name_key
-from tools.memory.state import Event, StateBuilder
+from tools.memory.events import Event
+from tools.memory.state import StateBuilder
 from tools.whole import whole_file
 
 __all__ = ["Imported", "Pack", "import_pack", "open_pack", "write_pack"]

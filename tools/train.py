@@ -7,9 +7,9 @@ from typing import Annotated
 
 from langchain_core.tools import InjectedToolArg, tool
 
-from tools.artifacts import AdapterUse, Training
 from tools.desk import Desk, Jobs
 from tools.errors import BadCall, ToolError
+from tools.training import AdapterUse, Training
 from tools.wording import article, capital, count, join, percent
 
 __all__ = [

@@ -6,7 +6,8 @@ Knows nothing of words.
 from dataclasses import dataclass
 from typing import Any
 
-from tools.artifacts import Change, Recognition, Training
+from tools.artifacts import Change, Recognition
+from tools.training import Training
 
 __all__ = ["Action", "Context"]
 

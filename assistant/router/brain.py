@@ -26,7 +26,8 @@ from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
 from assistant.router.language import LANGUAGES, language, likely, spoken
 from assistant.router.telling import told
-from tools.artifacts import Change, Recognition, Training
+from tools.artifacts import Change, Recognition
+from tools.training import Training
 
 __all__ = ["Router"]
 

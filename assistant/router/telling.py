@@ -9,7 +9,6 @@ from typing import Any
 
 from assistant.router.language import Language
 from tools.artifacts import (
-    AdapterUse,
     Artifact,
     Change,
     Comparison,
@@ -18,9 +17,9 @@ from tools.artifacts import (
     LabelList,
     Matches,
     Recognition,
-    Training,
 )
 from tools.report import KnowledgeReport
+from tools.training import AdapterUse, Training
 from tools.wording import capital, percent
 
 __all__ = ["told"]

@@ -21,9 +21,9 @@ from tools.artifacts import (
     Matches,
     Recognition,
     Shown,
-    Training,
 )
 from tools.report import Accuracy, KnowledgeReport, LabelReport
+from tools.training import Training
 from tools.wording import count, join, percent
 
 __all__ = ["Pack", "Picture", "card", "known_panel", "photo_strip", "waiting"]

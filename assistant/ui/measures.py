@@ -6,8 +6,8 @@ Knows nothing of gradio or disk. Every text is escaped here.
 from collections.abc import Sequence
 from html import escape
 
-from tools.artifacts import Figure, Training
 from tools.train import how_far
+from tools.training import Figure, Training
 from tools.wording import join
 
 __all__ = ["share_bar", "training_card"]

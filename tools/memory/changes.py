@@ -12,12 +12,13 @@ from threading import RLock
 
 from tools.errors import ToolError, UnknownLabel
 from tools.images import Photo
+from tools.memory.events import FORGETTING, Event
 from tools.memory.joining import joined
 from tools.memory.labels import clean_name, name_key, question_key, unknown_name
 from tools.memory.ledger import Ledger
 from tools.memory.photos import PhotoStore
 from tools.memory.retraction import Retraction
-from tools.memory.state import FORGETTING, Event, Label, State
+from tools.memory.state import Label, State
 
 __all__ = ["Changes", "Taught"]
 

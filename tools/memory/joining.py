@@ -8,8 +8,9 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
+from tools.memory.events import Event
 from tools.memory.labels import name_key
-from tools.memory.state import Event, Label, State
+from tools.memory.state import Label, State
 
 __all__ = ["joined"]
 

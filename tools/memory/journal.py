@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from tools.errors import MemoryDamaged, MemoryFailed, SettingsError
-from tools.memory.state import Event, Kind
+from tools.memory.events import Event, Kind
 
 __all__ = ["Journal", "connect"]
 

@@ -9,17 +9,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, get_args
 
 from tools.errors import MemoryFailed, ToolError
+from tools.memory.events import CHANGES, Event, Kind, in_force, standing
 from tools.memory.retraction import Retraction, retraction
-from tools.memory.state import (
-    CHANGES,
-    Event,
-    Kind,
-    State,
-    StateBuilder,
-    fold,
-    in_force,
-    standing,
-)
+from tools.memory.state import State, StateBuilder, fold
 
 if TYPE_CHECKING:
     from tools.memory.journal import Journal

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from tools.memory.events import Event, in_force, standing
 from tools.memory.labels import name_key
-from tools.memory.state import Event, fold, in_force, standing
+from tools.memory.state import fold
 
 __all__ = ["Retraction", "retraction"]
 

@@ -1,77 +1,24 @@
-"""The journal's events, and the state they add up to: a pure function, no disk, no clock.
+"""The state that the journal's events add up to: a pure function, no disk, no clock.
 
-An *undone* event names the event that it takes back, a *retracted* one names several, of any kind;
-a *reverted* one names several too, and is a change that can be undone itself. What was taken back
-takes nothing back. The state is the fold of all others: undoing restores exactly what was before.
+It is the fold of the events that nothing took back: undoing restores exactly what was before.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any
 
+from tools.memory.events import Event, in_force
 from tools.memory.labels import name_key, question_key
 
 __all__ = [
-    "CHANGES",
-    "FORGETTING",
-    "Event",
     "Exemplar",
-    "Kind",
     "Label",
     "RememberedAnswer",
     "State",
     "StateBuilder",
     "fold",
-    "in_force",
-    "standing",
 ]
-
-Kind = Literal[
-    "taught",
-    "corrected",
-    "rejected",
-    "renamed",
-    "merged",
-    "aliased",
-    "split",
-    "answered",
-    "imported",
-    "unaliased",
-    "forgotten",
-    "dropped",
-    "reverted",
-    "cleared",
-    "undone",
-    "retracted",
-]
-CHANGES: tuple[Kind, ...] = tuple(k for k in get_args(Kind) if k not in ("undone", "retracted"))
-FORGETTING: tuple[Kind, ...] = ("unaliased", "forgotten", "dropped", "reverted", "cleared")
-"""Changes that only take away: they leave no two labels with one name, whatever they follow."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """One line of the journal. ``seq`` rises by time; ``at`` is ISO 8601 in UTC."""
-
-    seq: int
-    kind: Kind
-    data: Mapping[str, Any]
-    at: str
-
-    @property
-    def targets(self) -> set[int]:
-        """The numbers of the events that it takes back."""
-        if self.kind == "undone":
-            return {self.data["seq"]}
-        return set(self.data["seqs"]) if self.kind in ("reverted", "retracted") else set()
-
-    @property
-    def parts(self) -> "tuple[Event, ...]":
-        """The changes that it is made of: itself, or those of a pack that was taken in."""
-        if self.kind != "imported":
-            return (self,)
-        return tuple(Event(self.seq, p["kind"], p["data"], self.at) for p in self.data["events"])
 
 
 @dataclass(frozen=True)
@@ -157,22 +104,6 @@ class State:
         """The label a photo is taught under; a photo has at most one."""
         owner = self.owners.get(photo_id)
         return self.labels[owner] if owner is not None else None
-
-
-def in_force(events: Iterable[Event]) -> list[Event]:
-    """The changes that count: neither undone, nor taken back by one that counts."""
-    return [e for e in standing(events) if e.kind in CHANGES and e.kind != "reverted"]
-
-
-def standing(events: Iterable[Event]) -> list[Event]:
-    """The events that no standing one has taken back, oldest first."""
-    gone: set[int] = set()
-    left = []
-    for event in reversed(list(events)):
-        if event.seq not in gone:
-            left.append(event)
-            gone |= event.targets
-    return left[::-1]
 
 
 def fold(events: Iterable[Event], builder: "StateBuilder | None" = None) -> State:
