@@ -18,7 +18,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
 from transformers import AutoModel
 
 from finetune import training
@@ -94,10 +93,6 @@ class BoxLearner(OnEmbedder):
         settings = self.settings
         self._head.load_state_dict(self._start)
         change = augmentation(settings.augmentation, settings.training.seed)
-        pictures = _Pictures(self, train, change)
-
-        def at_epoch(epoch: int) -> None:
-            pictures.epoch = epoch
 
         self._head.train()
         finished = training.train(
@@ -106,11 +101,10 @@ class BoxLearner(OnEmbedder):
                 fold,
                 self.save,
                 model=_Finder(self._head),
-                train=pictures,
+                train=_Pictures(self, train, change),
                 val=_Pictures(self, val, None) if val else None,
                 collate=_collated,
                 settings=settings.training,
-                on_epoch=at_epoch,
             )
         )
         self._head.eval()
@@ -198,11 +192,10 @@ class BoxLearner(OnEmbedder):
         return tuple(found)
 
 
-class _Pictures(Dataset):
+class _Pictures(training.EpochDataset):
     """Rows as patches, kept while pictures stay the same, with what is where in them."""
 
     def __init__(self, learner: BoxLearner, rows: Sequence[Row], change: Change | None) -> None:
-        self.epoch = 0
         self._learner, self._rows, self._change = learner, rows, change
         self._frames: list[Frame] = []
         self._kept: list[Tensor] = []

@@ -42,8 +42,10 @@ class Follow(TrainerCallback):
         self._losses = [e["loss"] for e in log.read("step", fold=fold) if e["step"] > judged]
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        epoch = self._epoch(state)
+        self._job.train.epoch = epoch
         if self._job.on_epoch is not None:
-            self._job.on_epoch(self._epoch(state))
+            self._job.on_epoch(epoch)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         # Dropout draws by the step alone: validation draws too, and a run that goes on between two

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from finetune.data.table import Row
 from finetune.prompts import Prompts
 from finetune.tower import FrozenTower
+from finetune.training import EpochDataset
 from finetune.vlm import IGNORED, Vlm
 from tools.errors import DataError
 
@@ -56,13 +56,12 @@ _ANSWERED = {"token_type_ids": 1, "mm_token_type_ids": 0}
 read word by word, for Qwen-VL text."""
 
 
-class RowDataset(Dataset):
-    """Rows as they are shown; ``epoch`` is set at each epoch's start, for augmentation."""
+class RowDataset(EpochDataset):
+    """Rows as they are shown, in each epoch otherwise."""
 
     def __init__(self, rows: Sequence[Row], change: Change | None = None, *, views: int = 0):
         """``views``: so many different ones of each picture, in turn; 0: a new one each epoch."""
         self.rows = rows
-        self.epoch = 0
         self._change = change
         self._views = views
 

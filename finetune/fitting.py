@@ -65,10 +65,6 @@ class Fitting(ABC):
         self.adapted.precise(True)
         self.adapted.restart()
         change = augmentation(self.settings.augmentation, settings.seed)
-        pictures = RowDataset(train, change)
-
-        def at_epoch(epoch: int) -> None:
-            pictures.epoch = epoch
 
         self.adapted.model.train()
         finished = training.train(
@@ -77,12 +73,11 @@ class Fitting(ABC):
                 fold,
                 self.adapted.save,
                 model=_Loop(self.adapted, self.loss),
-                train=pictures,
+                train=RowDataset(train, change),
                 val=RowDataset(val) if val else None,
                 collate=self.collate,
                 settings=settings,
                 dtype=self.model.dtype,
-                on_epoch=at_epoch,
             )
         )
         self.adapted.model.eval()

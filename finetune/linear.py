@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from transformers import AutoModel
 
 from finetune import training
@@ -79,10 +78,8 @@ class LinearLearner(OnEmbedder):
         settings = self.settings
         self._put(self._start)
         change = augmentation(settings.augmentation, settings.training.seed)
-        pictures = self._dataset(train, change)
 
         def at_epoch(epoch: int) -> None:
-            pictures.epoch = epoch
             self._head.unfreeze(epoch // settings.linear.unfreeze_every)
 
         finished = training.train(
@@ -91,7 +88,7 @@ class LinearLearner(OnEmbedder):
                 fold,
                 self.save,
                 model=self._head,
-                train=pictures,
+                train=self._dataset(train, change),
                 val=self._dataset(val, None) if val else None,
                 collate=_collated,
                 settings=settings.training,
@@ -181,7 +178,7 @@ class LinearLearner(OnEmbedder):
         return pixels
 
 
-class _Pictures(Dataset):
+class _Pictures(training.EpochDataset):
     """Rows as vectors where those stay the same, else as pixels."""
 
     def __init__(
@@ -191,7 +188,6 @@ class _Pictures(Dataset):
         change: Change | None,
         vectors: Sequence[np.ndarray] | None = None,
     ) -> None:
-        self.epoch = 0
         self._learner, self._rows, self._change = learner, rows, change
         self._vectors = vectors
 

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
 
 from finetune import training
 from finetune.data import Plan, Row, Table
@@ -72,9 +71,6 @@ class MamlLearner(OnEmbedder):
         watched = Pool(val, maml)
         held = _Episodes(self, watched, maml.episodes, settings.seed) if watched.enough else None
 
-        def at_epoch(epoch: int) -> None:
-            episodes.epoch = epoch
-
         finished = training.train(
             training.Job.within(
                 session,
@@ -85,7 +81,6 @@ class MamlLearner(OnEmbedder):
                 val=held,
                 collate=_collated,
                 settings=settings,
-                on_epoch=at_epoch,
             )
         )
         self._initial.to("cpu")
@@ -270,11 +265,10 @@ class Initialisation(nn.Module):
         return F.normalize(vectors + F.linear(F.linear(vectors, down), up), dim=-1)
 
 
-class _Episodes(Dataset):
-    """So many episodes an epoch; without ``epoch`` being set always the same ones."""
+class _Episodes(training.EpochDataset):
+    """So many episodes an epoch, the same ones whenever that epoch comes."""
 
     def __init__(self, learner: MamlLearner, pool: Pool, count: int, seed: int) -> None:
-        self.epoch = 0
         self._learner, self._pool, self._count, self._seed = learner, pool, count, seed
 
     def __len__(self) -> int:

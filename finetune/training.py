@@ -30,9 +30,15 @@ from finetune.speed_batches import LengthSampler
 from finetune.speed_memory import settings_that_fit
 from tools.errors import TrainingFailed
 
-__all__ = ["Job", "last_checkpoint", "train"]
+__all__ = ["EpochDataset", "Job", "last_checkpoint", "train"]
 
 Groups = Callable[[], list[dict[str, Any]]]
+
+
+class EpochDataset(Dataset):
+    """What may be shown otherwise in each epoch, of which the loop sets the number."""
+
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Job:
     """What is trained, and where it writes. ``checkpoints``: the folder for them."""
 
     model: nn.Module
-    train: Dataset
+    train: EpochDataset
     val: Dataset | None
     collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
     settings: TrainingSettings
@@ -57,6 +63,7 @@ class Job:
     """Of the weights that do not train."""
     on_event: Told | None = None
     on_epoch: Callable[[int], None] | None = None
+    """What else changes from epoch to epoch."""
     lengths: Sequence[int] | None = None
     """Tokens of each row of ``train``: rows of like length come together. None: no matter."""
     find_batch: bool = False

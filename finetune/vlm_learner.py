@@ -112,14 +112,9 @@ class VlmLearner:
     ) -> training.Job:
         settings = part.settings.training
         change = augmentation(part.settings.augmentation, settings.seed)
-        pictures = RowDataset(train, change, views=fast.views)
-
-        def at_epoch(epoch: int) -> None:
-            pictures.epoch = epoch
-
         return training.Job(
             model=self.adapted.model,
-            train=pictures,
+            train=RowDataset(train, change, views=fast.views),
             val=RowDataset(val) if val else None,
             collate=Collator(
                 self.vlm,
@@ -137,7 +132,6 @@ class VlmLearner:
             groups=lambda: self._groups(part.settings),
             dtype=self.vlm.model.dtype,
             on_event=session.on_event,
-            on_epoch=at_epoch,
             find_batch=part.settings.speed.find_batch,
         )
 
