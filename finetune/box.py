@@ -119,10 +119,8 @@ class BoxLearner(OnEmbedder):
             self._head.load_state_dict(self._start)
         self._head.eval()
         found: list[Prediction] = []
-        for start in range(0, len(rows), _BATCH):
-            session.check()
-            found += self._found(rows[start : start + _BATCH])
-            session.tell(event="measured", done=len(found), all=len(rows))
+        for part in session.measuring(rows, _BATCH):
+            found += self._found(part)
         self._head.load_state_dict(learned)
         return found
 

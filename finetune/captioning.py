@@ -92,8 +92,7 @@ class CaptionLearner(Fitting):
         found: list[Prediction] = []
         with self.adapted.without() if base else nullcontext():
             self.adapted.model.eval()
-            for row in rows:
-                session.check()
+            for (row,) in session.measuring(rows):
                 photo = row.photo()
                 began = time.perf_counter()
                 text = self.captioner.caption(photo)
@@ -109,7 +108,6 @@ class CaptionLearner(Fitting):
                         likelihood=self._likelihood(row),
                     )
                 )
-                session.tell(event="measured", done=len(found), all=len(rows))
         return found
 
     def _likelihood(self, row: Row) -> float | None:

@@ -6,7 +6,7 @@ Knows nothing of how: see :mod:`finetune.vlm_learner`, :mod:`finetune.linear` an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -42,6 +42,14 @@ class Session:
         """Raises :class:`Stopped` once the run was asked to stop."""
         if self.stop.is_set():
             raise Stopped(f"Stopped. Go on with: python -m finetune runs resume {self.folder.name}")
+
+    def measuring(self, rows: Sequence[Row], size: int = 1) -> Iterator[Sequence[Row]]:
+        """``rows`` in parts of ``size``: checked before each, and told after it."""
+        for start in range(0, len(rows), size):
+            self.check()
+            part = rows[start : start + size]
+            yield part
+            self.tell(event="measured", done=start + len(part), all=len(rows))
 
 
 class Learner(Protocol):

@@ -106,10 +106,8 @@ class LinearLearner(OnEmbedder):
         if base:
             return self.by_names(rows)
         found = []
-        for start in range(0, len(rows), _BATCH):
-            session.check()
+        for part in session.measuring(rows, _BATCH):
             began = time.perf_counter()
-            part = rows[start : start + _BATCH]
             with inference(self._threads):
                 pixels = torch.stack([self._pixels(row, None) for row in part])
                 logits = self._head(pixel_values=pixels.to(self._head.weight.device))["logits"]
@@ -127,7 +125,6 @@ class LinearLearner(OnEmbedder):
                         tuple(float(x) for x in numbers),
                     )
                 )
-            session.tell(event="measured", done=len(found), all=len(rows))
         return found
 
     def save(self, folder: Path) -> None:

@@ -111,14 +111,12 @@ class MamlLearner(OnEmbedder):
         if base:
             self._initial.load_state_dict(self._start)
         found = []
-        for row in rows:
-            session.check()
+        for (row,) in session.measuring(rows):
             began = time.perf_counter()
             episode = self._around(row)
             support, numbers = self.tensors(episode.labels, episode.support)
             weights = self._initial.adapted(support, numbers, len(episode.labels))
             found.append(self._predicted(row, episode.labels, weights, began))
-            session.tell(event="measured", done=len(found), all=len(rows))
         self._initial.load_state_dict(learned)
         return found
 

@@ -145,10 +145,8 @@ class VlmLearner:
                 scorer = self._scorer()
                 scored = (scorer, self._calibrated(scorer, base=base))
             found: list[Prediction] = []
-            for start in range(0, len(rows), _BATCH):
-                session.check()
-                found += self._predicted(rows[start : start + _BATCH], scored)
-                session.tell(event="measured", done=len(found), all=len(rows))
+            for part in session.measuring(rows, _BATCH):
+                found += self._predicted(part, scored)
             return found
 
     def save(self, folder: Path) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "process",
     "read",
     "run_folder",
+    "split_folders",
 ]
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +56,13 @@ def class_folders(
         folder.mkdir(parents=True, exist_ok=True)
         for seed in range(start, start + each):
             picture(kind, seed).save(folder / f"{seed}.png")
+    return root
+
+
+def split_folders(root: Path, measured: int) -> Path:
+    """``train/`` with 8 pictures of each kind and ``test/`` with ``measured`` others."""
+    class_folders(root / "train")
+    class_folders(root / "test", measured, start=100)
     return root
 
 

@@ -20,7 +20,7 @@ from finetune.metrics import Kind, compare, measure
 from finetune.predictions import Prediction
 from finetune.report import verdict
 from finetune.settings_files import load_settings, with_assignments
-from tests.finetune_data import TINY, class_folders, command, picture, run_folder
+from tests.finetune_data import TINY, command, picture, run_folder, split_folders
 from tests.tiny_models import build, built
 from tools.config import load_config
 from tools.errors import TrainingFailed
@@ -219,10 +219,7 @@ def refused(home: Path, name: str, results: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    class_folders(root / "train")
-    class_folders(root / "test", each=6, start=100)
-    return root
+    return split_folders(tmp_path_factory.mktemp("data"), measured=6)
 
 
 def test_a_run_with_controls_tells_what_they_found(honest: Path, tmp_path: Path) -> None:

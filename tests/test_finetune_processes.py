@@ -13,7 +13,7 @@ from accelerate.commands.config import load_config_from_file
 from finetune.data import Fold, Plan, Report, Table
 from finetune.settings import Settings
 from finetune.team import shared_learner
-from tests.finetune_data import class_folders, command, events, process, read, run_folder
+from tests.finetune_data import command, events, process, read, run_folder, split_folders
 from tests.tiny_models import built
 from tools.errors import SettingsError
 
@@ -36,10 +36,7 @@ ALONE = (*SHORT[:-3], 2, *SHORT[-2:])  # the same pictures a step
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """8 pictures of each of two classes to train on, 2 others to measure with."""
-    root = tmp_path_factory.mktemp("data")
-    class_folders(root / "train")
-    class_folders(root / "test", each=2, start=100)
-    return root
+    return split_folders(tmp_path_factory.mktemp("data"), measured=2)
 
 
 def losses(home: Path, name: str) -> list[float]:

@@ -21,7 +21,7 @@ from finetune.speed import quick, where_not
 from finetune.speed_batches import LengthSampler
 from finetune.tower import FrozenTower, why_not
 from finetune.vlm import Vlm, open_vlm
-from tests.finetune_data import TINY, class_folders, command, events, picture, read, run_folder
+from tests.finetune_data import TINY, command, events, picture, read, run_folder, split_folders
 from tests.tiny_models import built
 from tools.images import open_photo
 
@@ -283,10 +283,7 @@ def test_four_bits_unpacked_once_compute_the_same(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    class_folders(root / "train")
-    class_folders(root / "test", each=3, start=100)
-    return root
+    return split_folders(tmp_path_factory.mktemp("data"), measured=3)
 
 
 def test_a_run_is_the_same_with_everything_switched_off(source: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tests.finetune_data import (
     process,
     read,
     run_folder,
+    split_folders,
 )
 from tests.tiny_models import built
 from tools.errors import DataError, SettingsError, TrainingFailed
@@ -53,10 +54,7 @@ def losses(home: Path, name: str) -> list[float]:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """8 pictures of each of two classes to train on, 6 others to measure with."""
-    root = tmp_path_factory.mktemp("data")
-    class_folders(root / "train")
-    class_folders(root / "test", each=6, start=100)
-    return root
+    return split_folders(tmp_path_factory.mktemp("data"), measured=6)
 
 
 @pytest.fixture(scope="module")
