@@ -23,7 +23,7 @@ from finetune.files import replace_folder, write_text
 from finetune.methods import adapt
 from finetune.runs import Run
 from finetune.settings import Settings
-from finetune.stages import whole
+from finetune.settings.stages import whole
 from tools.config import ModelChoice
 from tools.errors import SettingsError, TrainingFailed
 from tools.models.hardware import Hardware

@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.asking import answered, once
-from finetune.box_metrics import SHOWN
 from finetune.data import Row, gather
 from finetune.data.table import DESCRIBE
+from finetune.evaluation.asking import answered, once
+from finetune.evaluation.boxes import SHOWN
+from finetune.evaluation.metrics import MAIN, compare, kind_of, measure, told
+from finetune.evaluation.predictions import Prediction
 from finetune.events import Told
 from finetune.files import write_json, write_text
-from finetune.learner import Learner, Session
-from finetune.metrics import MAIN, compare, kind_of, measure, told
+from finetune.learners.learner import Learner, Session
 from finetune.pipeline import make_learner
-from finetune.predictions import Prediction
 from finetune.runs import Run
 from tools.config import Config
 from tools.errors import DataError, PhotoError, SettingsError, TrainingFailed

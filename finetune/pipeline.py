@@ -11,17 +11,22 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from finetune.asking import answered, once
-from finetune.controls import Control, Measured, control
 from finetune.data import Plan, Row, Table
-from finetune.exemplars import by_exemplars
+from finetune.evaluation.asking import answered, once
+from finetune.evaluation.controls import Control, Measured, control
+from finetune.evaluation.metrics import kind_of
+from finetune.evaluation.predictions import (
+    Prediction,
+    read_predictions,
+    write_csv,
+    write_predictions,
+)
+from finetune.evaluation.retrieval import Figures
+from finetune.evaluation.retrieving import Embeds, retrieval
 from finetune.files import replace_folder
-from finetune.learner import InEpisodes, Learner, Session
-from finetune.metrics import kind_of
-from finetune.predictions import Prediction, read_predictions, write_csv, write_predictions
+from finetune.learners.exemplars import by_exemplars
+from finetune.learners.learner import InEpisodes, Learner, Session
 from finetune.report import summarise, write_report
-from finetune.retrieval_metrics import Figures
-from finetune.retrieving import Embeds, retrieval
 from finetune.runs import Run
 from finetune.settings import Settings
 from tools.errors import ModelError
@@ -41,30 +46,30 @@ def make_learner(settings: Settings, table: Table, plan: Plan) -> Learner:
         # the CPU has AVX512-BF16 (bitsandbytes 0.50, backends/cpu/ops.py).
         import_bitsandbytes()
     if settings.role == "captioner":
-        from finetune.captioning import CaptionLearner
+        from finetune.learners.captioning import CaptionLearner
 
         return CaptionLearner(settings, table.rows)
     if settings.role == "embedder":
-        from finetune.contrastive import EmbedderLearner
+        from finetune.learners.contrastive import EmbedderLearner
 
         return EmbedderLearner(settings, table, table.take(plan.final.train))
     if settings.method == "box":
-        from finetune.box import BoxLearner
+        from finetune.learners.box import BoxLearner
 
         return BoxLearner(settings, table.classes)
     if settings.method == "maml":
-        from finetune.maml import MamlLearner
+        from finetune.learners.maml import MamlLearner
 
         return MamlLearner(settings, table, plan)
     if settings.method == "prototypes":
-        from finetune.prototypes import PrototypeLearner
+        from finetune.learners.prototypes import PrototypeLearner
 
         return PrototypeLearner(settings, table.classes)
     if settings.method == "linear":
-        from finetune.linear import LinearLearner
+        from finetune.learners.linear import LinearLearner
 
         return LinearLearner(settings, table.classes)
-    from finetune.vlm_learner import VlmLearner
+    from finetune.learners.answering import VlmLearner
 
     return VlmLearner(settings, table.classes, table.take(plan.final.train))
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from finetune.controls import Control, Measured
 from finetune.data import Plan, Table
+from finetune.evaluation.controls import Control, Measured
+from finetune.evaluation.intervals import decimal, percent
+from finetune.evaluation.metrics import MAIN, Kind, compare, measure, told
+from finetune.evaluation.predictions import Prediction
 from finetune.files import write_json, write_text
-from finetune.intervals import decimal, percent
-from finetune.learner import Learner
-from finetune.metrics import MAIN, Kind, compare, measure, told
+from finetune.learners.learner import Learner
 from finetune.plots import plot_confusion, plot_curves
-from finetune.predictions import Prediction
 from finetune.runs import Run
 from tools.wording import join
 
@@ -114,7 +114,7 @@ def verdict(
 
     It is when it is right more often than the base model and than the recogniser with the same
     pictures as exemplars, the 95 % intervals of both differences are above zero, and no control
-    (:mod:`finetune.controls`) says that it has learned something else.
+    (:mod:`finetune.evaluation.controls`) says that it has learned something else.
     """
     main = MAIN[kind]
     own, rivals = figures["trained"][main], []

@@ -23,7 +23,7 @@ from finetune.data import Fold, Plan, Report, Row, Table
 from finetune.events import EventLog
 from finetune.files import write_json, write_text
 from finetune.settings import Settings
-from finetune.settings_files import load_settings, read_yaml
+from finetune.settings.files import load_settings, read_yaml
 from tools.errors import TrainingFailed
 
 __all__ = ["Run", "create_run", "delete_run", "list_runs", "open_run"]

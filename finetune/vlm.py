@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from finetune.settings import Settings
-from finetune.speed_nf4 import unpack
+from finetune.speed.nf4 import unpack
 from tools.config import ModelChoice
 from tools.errors import SettingsError
 from tools.models.answerer import TransformersAnswerer, load_answerer

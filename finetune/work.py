@@ -19,16 +19,16 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from finetune import processes
 from finetune.data import Plan, Table, gather, make_plan
-from finetune.episodes import episode_plan
+from finetune.distributed import processes
+from finetune.distributed.team import learn_along, shared_learner
 from finetune.events import Told
-from finetune.forecast import check_memory, planned
-from finetune.learner import Learner, Session, Stopped
+from finetune.learners.episodes import episode_plan
+from finetune.learners.learner import Learner, Session, Stopped
 from finetune.pipeline import execute
+from finetune.planning.forecast import check_memory, planned
 from finetune.runs import Run, create_run
 from finetune.settings import Settings
-from finetune.team import learn_along, shared_learner
 from tools.config import Config
 from tools.errors import SettingsError, TrainingFailed
 from tools.models.hardware import gpu_gigabytes

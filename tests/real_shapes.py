@@ -26,8 +26,8 @@ from transformers import (
     Qwen2VLConfig,
 )
 
-from finetune.forecast import forecast_of
 from finetune.methods import _part
+from finetune.planning.forecast import forecast_of
 from finetune.settings import Settings
 from tests.tiny_models import BUILDERS
 from tools.models.hardware import Hardware

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from finetune import forecast as forecasts
 from finetune.data.table import Row
-from finetune.forecast import planned
+from finetune.planning import forecast as forecasts
+from finetune.planning.forecast import planned
 from finetune.settings import Settings, TrainingSettings
-from finetune.settings_files import load_settings
-from finetune.speed_memory import settings_that_fit
+from finetune.settings.files import load_settings
+from finetune.speed.memory import settings_that_fit
 from tools.errors import TrainingFailed
 
 PICTURE = Path(__file__).parent / "pictures"

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from finetune.box_head import NO_CLASS, BoxHead, corners, generalised_iou, set_loss
-from finetune.box_metrics import measure_boxes, more_map50, overlaps
 from finetune.data import gather
 from finetune.data.boxes import Boxed, Frame, boxed_from_json
 from finetune.data.table import Row
-from finetune.predictions import Prediction, read_predictions, write_predictions
+from finetune.evaluation.boxes import measure_boxes, more_map50, overlaps
+from finetune.evaluation.predictions import Prediction, read_predictions, write_predictions
+from finetune.learners.box_head import NO_CLASS, BoxHead, corners, generalised_iou, set_loss
 from finetune.settings import DataSettings
 from tests.box_scenes import write_scenes
 from tests.finetune_data import command, events, read, run_folder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sacrebleu.metrics.bleu import BLEU
 
-from finetune.caption_metrics import cider, measure_captions, meteor
+from finetune.evaluation.captions import cider, measure_captions, meteor
 
 CAPTIONS = ["man is playing guitar", "a woman is cutting vegetables", "A red disc, on dark ground"]
 REFERENCES = [

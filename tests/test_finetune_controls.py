@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from assistant.progress import outcome
-from finetune.controls import Control, Measured, control
 from finetune.data import Row
-from finetune.general import general_rows, is_right
-from finetune.learner import Session
-from finetune.metrics import Kind, compare, measure
-from finetune.predictions import Prediction
+from finetune.evaluation.controls import Control, Measured, control
+from finetune.evaluation.general import general_rows, is_right
+from finetune.evaluation.metrics import Kind, compare, measure
+from finetune.evaluation.predictions import Prediction
+from finetune.learners.learner import Session
 from finetune.report import verdict
-from finetune.settings_files import load_settings, with_assignments
+from finetune.settings.files import load_settings, with_assignments
 from tests.finetune_data import TINY, command, picture, run_folder, split_folders
 from tests.tiny_models import build, built
 from tools.config import load_config

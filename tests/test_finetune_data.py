@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from finetune.data import Report, Row, Table, gather, make_plan
-from finetune.prepared import write_prepared
+from finetune.data.prepared import write_prepared
 from finetune.settings import DataSettings
-from finetune.settings_files import load_settings, read_yaml, strategies
+from finetune.settings.files import load_settings, read_yaml, strategies
 from tests.finetune_data import class_folders, command, picture
 from tools.config import load_config
 from tools.errors import DataError, SettingsError

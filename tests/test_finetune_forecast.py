@@ -10,10 +10,10 @@ import pytest
 from safetensors.torch import load_file
 
 from finetune.data import Row
-from finetune.forecast import check_memory, forecast, nf4_bytes, parameters_of
 from finetune.methods import adapt
+from finetune.planning.forecast import check_memory, forecast, nf4_bytes, parameters_of
 from finetune.settings import Settings
-from finetune.settings_files import load_settings, with_assignments
+from finetune.settings.files import load_settings, with_assignments
 from finetune.vlm import open_vlm
 from finetune.work import prepare_run
 from tests.finetune_data import class_folders

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from finetune.collate import Collator, RowDataset
 from finetune.data import Row
 from finetune.methods import adapt
 from finetune.prompts import Prompts
 from finetune.settings import PromptSettings
-from finetune.settings_files import load_settings, with_assignments
+from finetune.settings.files import load_settings, with_assignments
+from finetune.training.collate import Collator, RowDataset
 from finetune.vlm import IGNORED, open_vlm
 from tests.finetune_data import picture
 from tests.tiny_models import built

@@ -6,13 +6,13 @@ import torch
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from finetune.answer_metrics import normalised, vqa_accuracy
-from finetune.intervals import wilson
-from finetune.metrics import compare, measure
-from finetune.predictions import Prediction, same_answer
+from finetune.evaluation.answers import normalised, vqa_accuracy
+from finetune.evaluation.intervals import wilson
+from finetune.evaluation.metrics import compare, measure
+from finetune.evaluation.predictions import Prediction, same_answer
+from finetune.evaluation.scoring import AnswerScorer, Calibration
 from finetune.report import verdict
-from finetune.scoring import AnswerScorer, Calibration
-from finetune.settings_files import load_settings, with_assignments
+from finetune.settings.files import load_settings, with_assignments
 from finetune.vlm import open_vlm
 from tests.finetune_data import picture
 from tests.tiny_models import built

@@ -9,8 +9,8 @@ from sklearn.metrics import average_precision_score
 
 from finetune.data import Row
 from finetune.data.table import DESCRIBE
-from finetune.retrieval_metrics import measure_both_ways, measure_retrieval, measure_same_class
-from finetune.retrieving import Embeds, retrieval
+from finetune.evaluation.retrieval import measure_both_ways, measure_retrieval, measure_same_class
+from finetune.evaluation.retrieving import Embeds, retrieval
 
 
 def test_figures_by_hand() -> None:

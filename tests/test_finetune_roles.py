@@ -12,16 +12,16 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor, CLIPModel
 
-from finetune.captioning import CaptionLearner
-from finetune.collate import Shown
-from finetune.contrastive import EmbedderLearner, contrastive_loss
 from finetune.data import gather, make_plan
 from finetune.events import EventLog
-from finetune.learner import Session, Stopped
+from finetune.learners.captioning import CaptionLearner
+from finetune.learners.contrastive import EmbedderLearner, contrastive_loss
+from finetune.learners.learner import Session, Stopped
 from finetune.pipeline import make_learner
 from finetune.settings import Settings, TrainingSettings
-from finetune.settings_files import load_settings
-from finetune.training import last_checkpoint
+from finetune.settings.files import load_settings
+from finetune.training.collate import Shown
+from finetune.training.loop import last_checkpoint
 from finetune.vlm import IGNORED
 from tests.finetune_data import TINY, class_folders, command, events, picture, read, run_folder
 from tests.roles_data import CAPTIONS, captioned, embedder_trained

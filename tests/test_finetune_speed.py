@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from finetune.augment import augmentation
-from finetune.collate import Collator, RowDataset, Shown
 from finetune.data import Row
-from finetune.features import FeatureStore
 from finetune.methods import Adapted, adapt
 from finetune.prompts import Prompts
 from finetune.settings import AugmentationSettings, Settings, SpeedSettings
-from finetune.settings_files import load_settings, with_assignments
-from finetune.speed import quick, where_not
-from finetune.speed_batches import LengthSampler
-from finetune.tower import FrozenTower, why_not
+from finetune.settings.files import load_settings, with_assignments
+from finetune.speed.batches import LengthSampler
+from finetune.speed.features import FeatureStore
+from finetune.speed.quick import quick, where_not
+from finetune.speed.tower import FrozenTower, why_not
+from finetune.training.augment import augmentation
+from finetune.training.collate import Collator, RowDataset, Shown
 from finetune.vlm import Vlm, open_vlm
 from tests.finetune_data import TINY, command, events, picture, read, run_folder, split_folders
 from tests.tiny_models import built

@@ -11,8 +11,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from finetune.settings_files import load_settings, strategies, with_assignments
-from finetune.stages import stages_of, whole
+from finetune.settings.files import load_settings, strategies, with_assignments
+from finetune.settings.stages import stages_of, whole
 from tests.finetune_data import class_folders, command, events, process, read, run_folder
 from tests.tiny_models import built
 from tools.errors import SettingsError

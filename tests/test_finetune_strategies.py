@@ -11,11 +11,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 from finetune.cli import app
-from finetune.machine import Machine, look_at_machine
 from finetune.methods import Adapted, adapt
-from finetune.recommend import open_strategies, recommend
+from finetune.planning.machine import Machine, look_at_machine
+from finetune.planning.recommend import open_strategies, recommend
 from finetune.settings import Settings
-from finetune.settings_files import strategies
+from finetune.settings.files import strategies
 from tests.real_shapes import CONFIGS, new_skeleton, parts_of, skeleton, taken_by
 from tools.models.quantizing import _all_but_language
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from finetune.collate import Collator, RowDataset
 from finetune.data import Row
-from finetune.gradients import check_gradients
 from finetune.methods import adapt
 from finetune.prompts import Prompts
 from finetune.settings import Settings
-from finetune.settings_files import load_settings, with_assignments
+from finetune.settings.files import load_settings, with_assignments
+from finetune.training.collate import Collator, RowDataset
+from finetune.training.gradients import check_gradients
 from finetune.vlm import IGNORED, open_vlm
 from tests.finetune_data import (
     TINY,

@@ -21,9 +21,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from finetune.data import gather, make_plan
 from finetune.events import EventLog
-from finetune.forecast import forecast
-from finetune.learner import Session
-from finetune.settings_files import load_settings, with_assignments
+from finetune.learners.learner import Session
+from finetune.planning.forecast import forecast
+from finetune.settings.files import load_settings, with_assignments
 from tests.finetune_data import class_folders
 from tools.config import load_config
 
@@ -37,7 +37,7 @@ CASES = {
 
 def train(folder: Path, values: dict[str, Any]) -> None:
     """Print the forecast as JSON, then train: what the process that is measured does."""
-    from finetune.vlm_learner import VlmLearner
+    from finetune.learners.answering import VlmLearner
 
     data = {"data.source": str(folder / "data"), "data.evaluation": "split"}
     settings = load_settings(with_assignments({}, values | data))

@@ -68,7 +68,7 @@ class Clock:
 
 def settings_for(given: argparse.Namespace, **speed: Any) -> Any:
     """Of a run, here."""
-    from finetune.settings_files import load_settings
+    from finetune.settings.files import load_settings
 
     return load_settings(
         {
@@ -92,8 +92,8 @@ def settings_for(given: argparse.Namespace, **speed: Any) -> Any:
 def run_ours(given: argparse.Namespace) -> dict[str, Any]:
     """One training with this project's loop."""
     from finetune.events import EventLog
-    from finetune.learner import Session
-    from finetune.vlm_learner import VlmLearner
+    from finetune.learners.answering import VlmLearner
+    from finetune.learners.learner import Session
 
     rows, classes = rows_of(given)
     # Not by length: both are to see the same batches.
@@ -119,9 +119,9 @@ def run_trl(given: argparse.Namespace) -> dict[str, Any]:
     from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from finetune.collate import Collator, RowDataset
     from finetune.methods import adapt
     from finetune.prompts import Prompts
+    from finetune.training.collate import Collator, RowDataset
     from finetune.vlm import open_vlm
 
     datasets.disable_progress_bars()

@@ -1,0 +1,1 @@
+"""One run by several processes: gradients, sharded weights, and who does what."""

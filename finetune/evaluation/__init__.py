@@ -1,0 +1,1 @@
+"""Whether it learned: predictions, figures with intervals, and controls."""

@@ -1,0 +1,53 @@
+"""What the methods that stand on the embedder have in common: it, its facts, and names alone.
+
+Knows nothing of what is learned on it: see :mod:`finetune.learners.linear` and
+:mod:`finetune.learners.prototypes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from finetune.data import Row
+from finetune.evaluation.predictions import Prediction
+from finetune.learners.exemplars import open_sight, zero_shot
+from finetune.settings import Settings
+from tools.config import ModelChoice
+from tools.errors import SettingsError
+from tools.models.sources import locate
+
+__all__ = ["OnEmbedder"]
+
+
+class OnEmbedder:
+    """The part of a :class:`finetune.learners.learner.Learner` of classes that does not learn."""
+
+    base_name = "names alone"
+
+    def __init__(self, settings: Settings, classes: Sequence[str]) -> None:
+        """Raises :class:`SettingsError` for rows that have no classes."""
+        if not classes:
+            raise SettingsError(
+                f"method: {settings.method} names classes, and {settings.data.source} has "
+                "questions and answers; choose lora, qlora, projector or full."
+            )
+        self.settings = settings
+        self.classes = tuple(classes)
+        self.located = locate(ModelChoice(settings.model.embedder))
+        self.sight = open_sight(settings)
+
+    def describe(self) -> dict[str, Any]:
+        """What the report and the manifest say of the embedder."""
+        snapshot = self.located.folder.parent.name == "snapshots"
+        return {
+            "base_model": self.settings.model.embedder,
+            "base_id": self.located.id(),
+            "revision": self.located.folder.name if snapshot else None,
+            "precision": "float32",
+            "trained": [],
+        }
+
+    def by_names(self, rows: Sequence[Row]) -> list[Prediction]:
+        """What the embedder says before anything is learned."""
+        return zero_shot(self.sight, self.classes, rows)

@@ -1,0 +1,1 @@
+"""What this machine can carry: memory forecast, batch, and which strategy fits."""

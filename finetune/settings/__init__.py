@@ -1,0 +1,41 @@
+"""What a run is told: the schema, the files it is read from, the stages laid over it."""
+
+from finetune.settings.schema import (
+    AugmentationSettings,
+    BoxSettings,
+    DataSettings,
+    EvaluationSettings,
+    LinearSettings,
+    LoraSettings,
+    MamlSettings,
+    Method,
+    ModelSettings,
+    Part,
+    PromptSettings,
+    Role,
+    Settings,
+    SpeedSettings,
+    SuitsSettings,
+    Task,
+    TrainingSettings,
+)
+
+__all__ = [
+    "AugmentationSettings",
+    "BoxSettings",
+    "DataSettings",
+    "EvaluationSettings",
+    "LinearSettings",
+    "LoraSettings",
+    "MamlSettings",
+    "Method",
+    "ModelSettings",
+    "Part",
+    "PromptSettings",
+    "Role",
+    "Settings",
+    "SpeedSettings",
+    "SuitsSettings",
+    "Task",
+    "TrainingSettings",
+]

@@ -1,0 +1,1 @@
+"""What makes training quick and changes neither loss nor gradients; ``quick`` puts it together."""
