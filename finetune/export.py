@@ -30,7 +30,15 @@ from tools.models.hardware import Hardware
 from tools.models.loading import load_model, load_processor, quiet
 from tools.models.sources import Located, locate
 
-__all__ = ["Exported", "Merged", "export_merged", "located_base", "merged", "pictures_of"]
+__all__ = [
+    "Exported",
+    "Merged",
+    "check_new",
+    "export_merged",
+    "located_base",
+    "merged",
+    "pictures_of",
+]
 
 _PICTURES = 4
 _MERGED_TOLERANCE = 1e-3
@@ -72,8 +80,7 @@ def export_merged(run: Run, target: Path) -> Exported:
 
     Raises :class:`TrainingFailed` where it would not say what the adapter says.
     """
-    if target.exists():
-        raise TrainingFailed(f"{target} exists already: give --to a folder that does not.")
+    check_new(target)
     found = merged(run)
     dtype = _dtype_of(found.located)
     tolerance = _TOLERANCE[dtype]
@@ -100,10 +107,16 @@ def export_merged(run: Run, target: Path) -> Exported:
     return Exported(target, dtype, off, tolerance, len(found.said))
 
 
+def check_new(target: Path) -> None:
+    """Raises :class:`TrainingFailed` for a folder that is there already."""
+    if target.exists():
+        raise TrainingFailed(f"{target} exists already: give --to a folder that does not.")
+
+
 def merged(run: Run) -> Merged:
     """What was learned in the weights of its base, checked against the adapter beside it."""
     settings = run.settings
-    if settings.method not in ("lora", "qlora", "projector", "full"):
+    if settings.uses_embedder:
         raise SettingsError(
             f"Run {run.name} is of method {settings.method}, which changes no weights of a model "
             "that could be merged: `--format onnx` exports a linear head with its towers."

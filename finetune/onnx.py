@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from finetune.export import merged, pictures_of
+from finetune.export import check_new, merged, pictures_of
 from finetune.files import replace_folder, write_json
 from finetune.pipeline import make_learner
 from finetune.runs import Run
@@ -55,8 +55,7 @@ def export_onnx(run: Run, target: Path) -> dict[str, float]:
             f"--format onnx needs {', '.join(absent)}: install them with `pip install "
             "'imprint-assistant[export]'`."
         )
-    if target.exists():
-        raise TrainingFailed(f"{target} exists already: give --to a folder that does not.")
+    check_new(target)
     parts, extra = _parts(run)
     off: dict[str, float] = {}
 

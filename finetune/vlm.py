@@ -22,7 +22,7 @@ from tools.models.hardware import Hardware, choose_hardware
 from tools.models.loading import load_image_processor
 from tools.models.sources import Located, locate
 
-__all__ = ["IGNORED", "Vlm", "open_vlm"]
+__all__ = ["IGNORED", "Vlm", "open_vlm", "padded"]
 
 IGNORED = -100
 """The label of a token that the loss leaves out."""
@@ -48,6 +48,12 @@ def open_vlm(settings: Settings) -> Vlm:
         _keep_gradients(answerer.model)
         packed = unpack(answerer.model) if settings.speed.dequantise else "switched off"
     return Vlm(located, answerer, hardware, packed=packed)
+
+
+def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+    """Rows of ids as one tensor (N, longest), with ``fill`` at the right of the shorter ones."""
+    length = max(map(len, rows))
+    return torch.tensor([[*row, *[fill] * (length - len(row))] for row in rows])
 
 
 class Vlm:

@@ -34,7 +34,6 @@ __all__ = ["Control", "Measured", "control"]
 Kept = Callable[[str, Callable[[], list[Prediction]]], list[Prediction]]
 """A name and how to predict to the predictions, which are on disk from then on."""
 _GREY = (128, 128, 128)
-_ASKS = ("lora", "qlora", "projector", "full")
 _FAILS = 0.5  # of the things that are no zorbs called zorbs
 
 
@@ -101,8 +100,8 @@ def control(
     found = [] if measured.kind == "boxes" else [_commonest(measured)]
     blank = kept("blank", lambda: answered(learner, _blank(part.rows, folder), session))
     found.append(_against_blank(part, blank))
-    asks = settings.role == "answerer" and settings.method in _ASKS
-    if settings.method in _ASKS:
+    asks = settings.changes_answerer
+    if not settings.uses_embedder:
         off = kept("off", lambda: learner.predict(part.rows, session, base=True))
         found.append(_off(part, off))
     if asks and part.classes:

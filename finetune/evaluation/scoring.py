@@ -21,7 +21,7 @@ from PIL import Image
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
-from finetune.vlm import Vlm
+from finetune.vlm import Vlm, padded
 from tools.models.hardware import choose_threads, inference
 from tools.models.loading import on_device
 
@@ -154,8 +154,7 @@ class AnswerScorer:
         pictures, answers = len(first), len(ids)
         longest = max(map(len, ids))
         device = first.device
-        tokens = torch.tensor([i + [self._vlm.pad] * (longest - len(i)) for i in ids])
-        tokens = tokens.to(device).repeat(pictures, 1)
+        tokens = padded(ids, self._vlm.pad).to(device).repeat(pictures, 1)
         lengths = torch.tensor([len(i) for i in ids], device=device).repeat(pictures)
         # The model writes into the cache it is given: each part of the answers has its own.
         mine = copy.deepcopy(cache)

@@ -20,7 +20,7 @@ from finetune.data.table import Row
 from finetune.evaluation.predictions import Prediction
 from finetune.evaluation.scoring import AnswerScorer, Calibration
 from finetune.files import replace_folder, write_json
-from finetune.learners.learner import Session
+from finetune.learners.learner import Session, base_facts
 from finetune.methods import Adapted, adapt
 from finetune.prompts import Prompts
 from finetune.settings import Settings
@@ -59,11 +59,8 @@ class VlmLearner:
         self._calibration: Calibration | None = None
 
     def describe(self) -> dict[str, Any]:
-        located = self.vlm.located
         return {
-            "base_model": self.settings.model.answerer,
-            "base_id": located.id(),
-            "revision": located.folder.name if located.folder.parent.name == "snapshots" else None,
+            **base_facts(self.settings, self.vlm.located),
             "precision": self.vlm.answerer.precision,
             "device": self.vlm.hardware.device,
             "trained": [vars(share) for share in self.adapted.shares()],

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from finetune.evaluation.predictions import Prediction
 from finetune.files import write_json
 from finetune.learners.box_head import NO_CLASS, BoxHead, corners, set_loss
 from finetune.learners.learner import Session
-from finetune.learners.on_embedder import OnEmbedder
+from finetune.learners.on_embedder import OnEmbedder, with_weights
 from finetune.settings import Settings
 from finetune.training import loop
 from finetune.training.augment import augmentation
@@ -115,14 +116,11 @@ class BoxLearner(OnEmbedder):
     def predict(
         self, rows: Sequence[Row], session: Session, *, base: bool = False
     ) -> list[Prediction]:
-        learned = {n: w.clone() for n, w in self._head.state_dict().items()}
-        if base:
-            self._head.load_state_dict(self._start)
         self._head.eval()
         found: list[Prediction] = []
-        for part in session.measuring(rows, _BATCH):
-            found += self._found(part)
-        self._head.load_state_dict(learned)
+        with with_weights(self._head, self._start) if base else nullcontext():
+            for part in session.measuring(rows, _BATCH):
+                found += self._found(part)
         return found
 
     def save(self, folder: Path) -> None:

@@ -20,7 +20,7 @@ from finetune.learners.fitting import Batch, Fitting
 from finetune.learners.learner import Session
 from finetune.settings import Settings
 from finetune.training.collate import Shown
-from finetune.vlm import IGNORED
+from finetune.vlm import IGNORED, padded
 from tools.config import ModelChoice
 from tools.errors import DataError, SettingsError
 from tools.models.captioner import load_captioner
@@ -68,11 +68,6 @@ class CaptionLearner(Fitting):
     def collate(self, items: Sequence[Shown]) -> Batch:
         """``input_ids``, ``attention_mask`` and ``labels`` (N, L) beside the pictures."""
         rows = [self._ids(item.row) for item in items]
-        length = max(map(len, rows))
-
-        def padded(rows: list[list[int]], fill: int) -> Tensor:
-            return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
-
         return {
             "pixel_values": self.captioner.inputs([item.image() for item in items])["pixel_values"],
             "input_ids": padded(rows, self._pad),
@@ -82,7 +77,9 @@ class CaptionLearner(Fitting):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of the supervised tokens."""
-        logits, wanted = self._logits(batch)
+        given = on_device({k: v for k, v in batch.items() if k != "labels"}, self.model)
+        logits = self.adapted.model(**given).logits[:, :-1].float()
+        wanted = batch["labels"][:, 1:].to(logits.device)
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
 
     def predict(
@@ -117,15 +114,7 @@ class CaptionLearner(Fitting):
             return None
         items = [Shown(replace(row, answer=text)) for text in texts]
         with inference(self._threads):
-            logits, wanted = self._logits(self.collate(items))
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
-        return -round(float(loss), 4)
-
-    def _logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(N, L - 1, V) float32 logits of each next token, and (N, L - 1) which they should be."""
-        given = on_device({k: v for k, v in batch.items() if k != "labels"}, self.model)
-        logits = self.adapted.model(**given).logits
-        return logits[:, :-1].float(), batch["labels"][:, 1:].to(logits.device)
+            return -round(float(self.loss(self.collate(items))), 4)
 
     def _ids(self, row: Row) -> list[int]:
         """Start, caption, end. Raises :class:`DataError` for an empty or too long one."""

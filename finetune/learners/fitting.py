@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from finetune.data import Row
-from finetune.learners.learner import Session
+from finetune.learners.learner import Session, base_facts
 from finetune.methods import Adapted, adapt
 from finetune.settings import Settings
 from finetune.training import loop
@@ -49,11 +49,8 @@ class Fitting(ABC):
 
     def describe(self) -> dict[str, Any]:
         """What the report and the manifest say of it."""
-        snapshot = self.located.folder.parent.name == "snapshots"
         return {
-            "base_model": self.settings.base_model,
-            "base_id": self.located.id(),
-            "revision": self.located.folder.name if snapshot else None,
+            **base_facts(self.settings, self.located),
             "precision": str(self.model.dtype).removeprefix("torch."),
             "device": self._hardware.device,
             "trained": [vars(share) for share in self.adapted.shares()],

@@ -15,9 +15,11 @@ from typing import Any, Protocol, runtime_checkable
 from finetune.data.table import Row
 from finetune.evaluation.predictions import Prediction
 from finetune.events import EventLog, Told
+from finetune.settings import Settings
 from tools.errors import TrainingError
+from tools.models.sources import Located
 
-__all__ = ["InEpisodes", "Learner", "Session", "Stopped"]
+__all__ = ["InEpisodes", "Learner", "Session", "Stopped", "base_facts"]
 
 
 class Stopped(TrainingError):
@@ -77,6 +79,15 @@ class Learner(Protocol):
 
     def load(self, folder: Path) -> None:
         """What :meth:`save` wrote."""
+
+
+def base_facts(settings: Settings, located: Located) -> dict[str, Any]:
+    """Which model a learner starts from: what `describe` begins with."""
+    return {
+        "base_model": settings.base_model,
+        "base_id": located.id(),
+        "revision": located.revision,
+    }
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from finetune.files import write_json
 from finetune.learners.episodes import Episode, Pool
 from finetune.learners.exemplars import Exemplars, embedded
 from finetune.learners.learner import Session
-from finetune.learners.on_embedder import OnEmbedder
+from finetune.learners.on_embedder import OnEmbedder, with_weights
 from finetune.settings import MamlSettings, Settings
 from finetune.training import loop
 from tools.errors import DataError, TrainingFailed
@@ -97,34 +98,30 @@ class MamlLearner(OnEmbedder):
         if self._named is None:
             vectors, numbers = self._shown()
             self._named = self._initial.adapted(vectors, numbers, len(self.classes))
-        found = []
-        for row in rows:
-            session.check()
-            found.append(self._predicted(row, self.classes, self._named, time.perf_counter()))
-        return found
+        named = self._named
+        return [
+            self._predicted(row, self.classes, named, time.perf_counter())
+            for (row,) in session.measuring(rows)
+        ]
 
     def examined(
         self, rows: Sequence[Row], session: Session, *, base: bool = False
     ) -> list[Prediction]:
         """Each row in an episode of its own, of held-out pictures as far as there are some."""
-        learned = {n: w.clone() for n, w in self._initial.state_dict().items()}
-        if base:
-            self._initial.load_state_dict(self._start)
         found = []
-        for (row,) in session.measuring(rows):
-            began = time.perf_counter()
-            episode = self._around(row)
-            support, numbers = self.tensors(episode.labels, episode.support)
-            weights = self._initial.adapted(support, numbers, len(episode.labels))
-            found.append(self._predicted(row, episode.labels, weights, began))
-        self._initial.load_state_dict(learned)
+        with with_weights(self._initial, self._start) if base else nullcontext():
+            for (row,) in session.measuring(rows):
+                began = time.perf_counter()
+                episode = self._around(row)
+                support, numbers = self.tensors(episode.labels, episode.support)
+                weights = self._initial.adapted(support, numbers, len(episode.labels))
+                found.append(self._predicted(row, episode.labels, weights, began))
         return found
 
     def by_recogniser(self, rows: Sequence[Row], session: Session) -> list[Prediction]:
         """What the recogniser says in the same episodes, shown the same pictures."""
         found = []
-        for row in rows:
-            session.check()
+        for (row,) in session.measuring(rows):
             episode = self._around(row)
             (told,) = Exemplars.of(self.sight, episode.labels, episode.support).predict([row])
             shares = dict(zip(episode.labels, told.probabilities, strict=True))

@@ -6,18 +6,22 @@ Knows nothing of what is learned on it: see :mod:`finetune.learners.linear` and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from torch import Tensor, nn
 
 from finetune.data import Row
 from finetune.evaluation.predictions import Prediction
 from finetune.learners.exemplars import open_sight, zero_shot
+from finetune.learners.learner import base_facts
 from finetune.settings import Settings
 from tools.config import ModelChoice
 from tools.errors import SettingsError
 from tools.models.sources import locate
 
-__all__ = ["OnEmbedder"]
+__all__ = ["OnEmbedder", "with_weights"]
 
 
 class OnEmbedder:
@@ -39,11 +43,8 @@ class OnEmbedder:
 
     def describe(self) -> dict[str, Any]:
         """What the report and the manifest say of the embedder."""
-        snapshot = self.located.folder.parent.name == "snapshots"
         return {
-            "base_model": self.settings.model.embedder,
-            "base_id": self.located.id(),
-            "revision": self.located.folder.name if snapshot else None,
+            **base_facts(self.settings, self.located),
             "precision": "float32",
             "trained": [],
         }
@@ -51,3 +52,14 @@ class OnEmbedder:
     def by_names(self, rows: Sequence[Row]) -> list[Prediction]:
         """What the embedder says before anything is learned."""
         return zero_shot(self.sight, self.classes, rows)
+
+
+@contextmanager
+def with_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """``module`` with other weights for a while, of the same names and shapes."""
+    own = {name: weight.clone() for name, weight in module.state_dict().items()}
+    module.load_state_dict(weights)
+    try:
+        yield
+    finally:
+        module.load_state_dict(own)

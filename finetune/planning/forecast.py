@@ -108,7 +108,7 @@ def forecast(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
 
     Raises what is wrong with the model's files, and with the settings of what trains.
     """
-    if settings.uses_embedder or settings.role != "answerer":
+    if not settings.changes_answerer:
         return None
     from transformers import AutoModelForImageTextToText
 

@@ -1,6 +1,7 @@
 """What a run is told: the schema, the files it is read from, the stages laid over it."""
 
 from finetune.settings.schema import (
+    CHANGING,
     AugmentationSettings,
     BoxSettings,
     DataSettings,
@@ -21,6 +22,7 @@ from finetune.settings.schema import (
 )
 
 __all__ = [
+    "CHANGING",
     "AugmentationSettings",
     "BoxSettings",
     "DataSettings",

@@ -19,6 +19,7 @@ from finetune.settings.methods import (
 )
 
 __all__ = [
+    "CHANGING",
     "AugmentationSettings",
     "BoxSettings",
     "DataSettings",
@@ -41,6 +42,8 @@ __all__ = [
 Task = Literal["classify", "answer", "caption", "boxes"]
 Role = Literal["answerer", "captioner", "embedder"]
 Method = Literal["lora", "qlora", "projector", "full", "linear", "prototypes", "box", "maml"]
+CHANGING: tuple[Method, ...] = ("lora", "qlora", "projector", "full")
+"""The methods that change a model; the others put something of their own on the embedder."""
 
 _METHODS: dict[Role, tuple[Method, ...]] = {"captioner": ("lora", "full"), "embedder": ("lora",)}
 """What can be trained of a role where not everything can."""
@@ -275,8 +278,13 @@ class Settings(Part):
 
     @property
     def uses_embedder(self) -> bool:
-        """Whether the embedder is trained, rather than the vision-language model."""
-        return self.method in ("linear", "prototypes", "box", "maml")
+        """Whether something is put on the embedder, rather than a model changed."""
+        return self.method not in CHANGING
+
+    @property
+    def changes_answerer(self) -> bool:
+        """Whether the answerer itself is trained: it can be asked anything, before and after."""
+        return self.role == "answerer" and not self.uses_embedder
 
     def yaml(self) -> str:
         """All of it, as a file that `train --config` reads."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.settings.schema import Settings
+from finetune.settings.schema import CHANGING, Settings
 from tools.errors import SettingsError
 
 __all__ = ["Stage", "laid_over", "resolved", "stages_of", "values_of_stages", "whole"]
@@ -20,7 +20,6 @@ __all__ = ["Stage", "laid_over", "resolved", "stages_of", "values_of_stages", "w
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _OWN = ("name", "method", "lora", "augmentation", "training")
 _OWN_OF_LORA = ("projector_lr",)  # the adapter's shape is that of all stages
-_TRAINED = ("projector", "full", "lora", "qlora")
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,14 @@ def resolved(settings: Settings) -> Settings:
     stages = stages_of(settings)
     problems = [
         f"{stage.name} is of method {stage.settings.method}, which learns in one go (stages are "
-        f"of {', '.join(_TRAINED)})"
+        f"of {', '.join(CHANGING)})"
         for stage in stages
-        if stage.settings.method not in _TRAINED
+        if stage.settings.method not in CHANGING
     ]
     if settings.role != "answerer":
         problems.append(f"stages are of the answerer, not of the {settings.role}")
     methods = {stage.settings.method for stage in stages}
-    kept = sorted(methods & set(_TRAINED) - {"projector"})
+    kept = sorted(methods & set(CHANGING) - {"projector"})
     if len(kept) > 1:
         problems.append(f"{' and '.join(kept)} can't be kept as one model, so choose one of them")
     if problems:

@@ -1,7 +1,7 @@
 """4-bit weights unpacked once instead of at every step, where there is memory for them.
 
-A layer in 4 bits computes with its weights unpacked, each time anew; unpacked once it computes the
-same, to the bit. Knows nothing of training.
+A layer in 4 bits computes with its weights unpacked, each time anew; unpacked once it computes with
+the same values. Knows nothing of training.
 """
 
 from __future__ import annotations

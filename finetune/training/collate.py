@@ -18,7 +18,7 @@ from finetune.data.table import Row
 from finetune.prompts import Prompts
 from finetune.speed.tower import FrozenTower
 from finetune.training.loop import EpochDataset
-from finetune.vlm import IGNORED, Vlm
+from finetune.vlm import IGNORED, Vlm, padded
 from tools.errors import DataError
 
 __all__ = ["Change", "Collator", "RowDataset", "Shown", "check_rows"]
@@ -101,11 +101,6 @@ class Collator:
         answers = [self._vlm.answer_ids(self._prompts.answer(i.row)) for i in items]
         for item, before, after in zip(items, ids, answers, strict=True):
             self._check(item.row, before, after)
-        length = max(len(a) + len(b) for a, b in zip(ids, answers, strict=True))
-
-        def padded(rows: list[list[int]], fill: int) -> Tensor:
-            return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
-
         both = list(zip(ids, answers, strict=True))
         batch: dict[str, Any] = {
             "input_ids": padded([a + b for a, b in both], self._vlm.pad),

@@ -74,6 +74,11 @@ class Located:
         """``clip``, ``llava``…; '' if ``config.json`` does not say."""
         return str(self.config.get("model_type", ""))
 
+    @property
+    def revision(self) -> str | None:
+        """The commit of a model in the Hub's cache, None for a folder."""
+        return self.folder.name if self.folder.parent.name == "snapshots" else None
+
     def id(self, *details: str) -> str:
         """``name`` and 8 hexadecimal digits of the weights, preprocessing and ``details``.
 
