@@ -5,20 +5,24 @@
     python -m tests.bench.finetune captions --data DIR --out DIR [--drawings 60]
     python -m tests.bench.finetune alphabets --data DIR --out DIR
     python -m tests.bench.finetune scenes --out DIR [--scenes 400]
+    python -m tests.bench.finetune easy-vqa --data DIR --out DIR [--pictures 1000]
 
 `fashion`: Fashion-MNIST, as many of each class; `test/` is of its own test part, that nothing was
 trained on. `letters`: characters of Omniglot's Greek, that no pocket model has seen, each with so
 many drawings to train on; its other drawings measure. `captions`: drawings in a style that no
 weights were trained on, captioned in words of one's own ("from my food page, a lemon"); as many
 others, of other things, measure. `alphabets`: every character of Omniglot that is there, a class
-each, to learn to learn. `scenes`: one to three shapes a picture, with their boxes. What follows is
-`python -m finetune` itself.
+each, to learn to learn. `scenes`: one to three shapes a picture, with their boxes. `easy-vqa`: so
+many of its pictures with their questions, a tenth as many others to measure with, and beside them
+`untrained/`, the pocket answerer with a projector that has seen nothing. What follows is `python -m
+finetune` itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +31,14 @@ from PIL import Image, ImageOps
 from tests.box_scenes import write_scenes
 from tools.wording import article
 
-__all__ = ["main", "write_alphabets", "write_captions", "write_fashion", "write_letters"]
+__all__ = [
+    "main",
+    "write_alphabets",
+    "write_captions",
+    "write_easy_vqa",
+    "write_fashion",
+    "write_letters",
+]
 
 ALPHABET = "Greek"
 STYLE = "fluent_3d"
@@ -104,10 +115,56 @@ def write_captions(data: Path, out: Path, *, drawings: int) -> dict[str, int]:
     return {part: sum(row["split"] == part for row in rows) for part in ("train", "test")}
 
 
+def write_easy_vqa(data: Path, out: Path, *, pictures: int) -> dict[str, int]:
+    """``out/easy_vqa.jsonl`` with its pictures, and ``out/untrained/``, a model.
+
+    Pictures whose number ends in 9 measure: no pocket model was trained on them either.
+    """
+    source = data / "easy_vqa" / "train"
+    asked = json.loads((source / "questions.json").read_text(encoding="utf-8"))
+    numbers = sorted({number for _, _, number in asked})
+    parts = {
+        "train": [n for n in numbers if n % 10 != 9][:pictures],
+        "test": [n for n in numbers if n % 10 == 9][: pictures // 10],
+    }
+    split = {number: part for part, several in parts.items() for number in several}
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    for number in split:
+        shutil.copy(source / "images" / f"{number}.png", out / "images")
+    rows = [
+        {"image": f"images/{n}.png", "question": q, "answer": a, "split": split[n]}
+        for q, a, n in asked
+        if n in split
+    ]
+    (out / "easy_vqa.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    save_untrained(out / "untrained")
+    return {part: len(several) for part, several in parts.items()}
+
+
+def save_untrained(folder: Path) -> None:
+    """The pocket answerer with its projector's weights drawn anew."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    from tools.config import ModelChoice
+    from tools.models.sources import locate
+
+    base = locate(ModelChoice("pocket:llava")).folder
+    model = AutoModelForImageTextToText.from_pretrained(base)
+    torch.manual_seed(0)
+    for layer in model.model.multi_modal_projector.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.reset_parameters()
+    model.save_pretrained(folder)
+    AutoProcessor.from_pretrained(base).save_pretrained(folder)
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", choices=["fashion", "letters", "captions", "alphabets", "scenes"])
+    parser.add_argument(
+        "what", choices=["fashion", "letters", "captions", "alphabets", "scenes", "easy-vqa"]
+    )
     parser.add_argument("--data", type=Path, help="folder with fashion_mnist/, …; scenes need none")
     parser.add_argument("--out", type=Path, required=True, help="where the class folders go")
     parser.add_argument("--train", type=int, default=2000, help="garments to train on")
@@ -116,12 +173,15 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=10, help="letters")
     parser.add_argument("--drawings", type=int, default=60, help="drawings to caption")
     parser.add_argument("--scenes", type=int, default=400, help="scenes of shapes")
+    parser.add_argument("--pictures", type=int, default=1000, help="of easy_vqa to train on")
     given = parser.parse_args()
     if given.data is None and given.what != "scenes":
         parser.error("give --data")
     if given.what == "scenes":
         write_scenes(given.out, given.scenes)
         written = {"train": given.scenes, "test": 0}
+    elif given.what == "easy-vqa":
+        written = write_easy_vqa(given.data, given.out, pictures=given.pictures)
     elif given.what == "alphabets":
         written = write_alphabets(given.data, given.out)
     elif given.what == "fashion":

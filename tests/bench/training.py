@@ -4,10 +4,10 @@
         [--pictures 96 --batch 16 --epochs 3 --repeats 3 --threads 1 --cache DIR]
 
 The same weights, adapter, pictures, ids (checked), order, batch, precision and optimiser; each
-run in a process of its own, one of each in turn, medians told. Gradient checkpointing, which TRL
-has on unless told otherwise, is off in both. From before the trainer is made to the last step, so
-that looking at the pictures is counted; *later epochs* are all but the first. A busy machine
-spoils seconds and not processor seconds: both are told.
+run in a process of its own, one of each in turn, medians told. What TRL does unless told otherwise
+and is undone here: gradient checkpointing, and adapters of 4-bit models in bfloat16. From before
+the trainer is made to the last step, so that looking at the pictures is counted; *later epochs* are
+all but the first. A busy machine spoils seconds and not processor seconds: both are told.
 
 `smolvlm-256m` has random weights in the shape of SmolVLM-256M-Instruct; ``--cache`` keeps them.
 Needs ``pip install imprint-assistant[bench]``.
@@ -169,6 +169,9 @@ def run_trl(given: argparse.Namespace) -> dict[str, Any]:
         trainer = SFTTrainer(
             model, args=config, train_dataset=data, processing_class=vlm.answerer.processor
         )
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(Follow())
         theirs = trainer.data_collator([dict(data[0])])
