@@ -3,7 +3,7 @@
 import atexit
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from pathlib import Path
 from threading import Event
@@ -110,8 +110,11 @@ class FakeAnswerer:
 
     id = "fake-answerer"
 
-    def __init__(self, *answers: str, takes_examples: bool = False) -> None:
+    def __init__(
+        self, *answers: str, takes_examples: bool = False, words: Collection[str] = ()
+    ) -> None:
         self.takes_examples = takes_examples
+        self.words = frozenset(words)
         self.asked: list[str] = []
         self._answers = list(answers)
 

@@ -70,6 +70,17 @@ def test_both_names_answer_and_may_be_taught_under(bench: Workbench) -> None:
     assert isinstance(listed, LabelList) and listed.labels[0].aliases == ("florp",)
 
 
+def test_a_label_that_lost_its_only_picture_is_no_thing_that_is_known(bench: Workbench) -> None:
+    bench.call("teach_label", RED, label="glimp")
+    bench.call("correct_label", RED, label="blick", wrong="glimp")
+    assert (
+        bench.call("list_labels")
+        == "I know 1 thing: blick (1 picture). Of glimp I have no picture."
+    )
+    bench.call("forget_label", label="blick")
+    assert bench.call("list_labels") == "Of glimp I have no picture."
+
+
 def test_it_is_no_matter_which_of_the_two_was_taught(bench: Workbench) -> None:
     bench.call("teach_label", RED, label="zorb")
     bench.call("alias_label", label="florp", alias="zorb")

@@ -6,6 +6,7 @@ shown to models that take examples.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from langchain_core.tools import InjectedToolArg, tool
@@ -18,8 +19,9 @@ from tools.images import Photo
 from tools.looking import look_closer
 from tools.memory.labels import name_key
 from tools.outside import outside_note
+from tools.questions import HAVING, unread
 from tools.remember import MAX_TEXT, MOST_EXAMPLES, recollect, with_examples
-from tools.wording import capital, sentence
+from tools.wording import capital, join, sentence
 
 __all__ = ["answer_question"]
 
@@ -76,6 +78,7 @@ def _answer(desk: Desk, photo: Photo, question: str) -> Answer:
         desk.sight.outside(photo),
         told=known.question[:1],
         examples=shown[:MOST_EXAMPLES],
+        unread=unread(asked, model.words) if model.words else (),
     )
 
 
@@ -99,6 +102,8 @@ def _worded(answer: Answer, photo: Photo) -> str:
 def _said(answer: Answer) -> str:
     """The answer; what the user told is said to be theirs."""
     seen = sentence(answer.text) or "I have no answer to that."
+    if answer.unread:
+        seen = f"{seen} That is a guess: {_why(answer.unread)}."
     if not answer.told:
         return seen
     told = answer.told[0]
@@ -106,3 +111,10 @@ def _said(answer: Answer) -> str:
     if answer.source == "told" or name_key(told.answer) == name_key(answer.text.rstrip(".")):
         return f"{capital(told.answer.rstrip('.'))}, as you told me for {where}."
     return f"{seen} For {where} you told me: {sentence(told.answer)}"
+
+
+def _why(unread: Sequence[str]) -> str:
+    if HAVING.intersection(unread):
+        return "I know whole things, and not what they have"
+    words = join([f"“{word}”" for word in unread[:2]])
+    return f"I don't know the {'word' if len(unread) == 1 else 'words'} {words}"

@@ -120,6 +120,8 @@ class Answer:
     """What the model was shown beside the picture, the nearest first."""
     adapter: str = ""
     """The adapter that answered; empty when none did."""
+    unread: tuple[str, ...] = ()
+    """Words of the question that the model cannot read: what it said is a guess."""
     kind: Literal["answer"] = "answer"
 
 

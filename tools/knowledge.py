@@ -50,8 +50,12 @@ def list_labels(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, LabelLi
         f"{x.name} ({f'also called {join(x.aliases)}, ' if x.aliases else ''}"
         f"{count(x.count, 'picture')})"
         for x in labels
+        if x.count
     ]
-    return f"I know {count(len(labels), 'thing')}: {join(parts)}.", LabelList(tuple(labels))
+    known = f"I know {count(len(parts), 'thing')}: {join(parts)}. " if parts else ""
+    without = [x.name for x in labels if not x.count]
+    more = f"Of {join(without)} I have no picture." if without else ""
+    return (known + more).strip(), LabelList(tuple(labels))
 
 
 @tool(response_format="content_and_artifact", parse_docstring=True)

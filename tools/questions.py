@@ -10,9 +10,9 @@ Writing without spaces is one word. A measure of this kind needs no text tower.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 
-__all__ = ["SAME_QUESTION", "content_words", "likeness"]
+__all__ = ["HAVING", "SAME_QUESTION", "content_words", "likeness", "unread"]
 
 SAME_QUESTION = 0.6
 """The least likeness of two ways to ask one thing: *which size?*, *what size is the screw?*."""
@@ -21,7 +21,7 @@ _SMALL_WORDS = """
 a an the this that these those it its it's is are was were be do does did can could has have had
 what what's which how many much of in on at for to and or there here i you we my your me he she
 they his her their please tell say know thing one ones picture photo image any anything some
-something with
+something than with
 was wie welche welcher welches ist sind das der die dem den des ein eine einen hat haben viele viel
 es im auf bild und mit von hier etwas
 quel quelle quels quelles est sont ce cet cette que qu'est l'image le la les un une du de combien
@@ -29,6 +29,9 @@ il elle y a-t-il et dans sur avec chose
 qué que cuál cual cuántos cuántas cuanto el los las una unos hay tiene en y con algo imagen foto
 """
 _SMALL = frozenset(_SMALL_WORDS.split())
+HAVING = frozenset({"have", "has", "had"})
+"""The small words of questions about the parts of a thing."""
+_LONGEST = 6  # words of a name
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 
 
@@ -50,6 +53,25 @@ def content_words(text: str, ignored: Collection[str] = ()) -> list[str]:
     return [w for w in _words(text) if w not in _SMALL and w not in names]
 
 
+def unread(text: str, words: Container[str]) -> tuple[str, ...]:
+    """What says something in a question and is not among ``words``, in singular or plural.
+
+    ``words`` may be several words long: of "mechanical leg" neither part is known by itself. What a
+    thing *has* says something too: it is another question than what there is.
+    """
+    row = _WORD.findall(_folded(text))
+    left, place = [], 0
+    while place < len(row):
+        for length in range(_LONGEST, 0, -1):
+            part = " ".join(row[place : place + length])
+            if any(form in words for form in (part, part.removesuffix("s"), f"{part}s")):
+                break
+        else:
+            left += [word for word in row[place : place + 1] if word not in _SMALL - HAVING]
+        place += length
+    return tuple(dict.fromkeys(left))
+
+
 def _word_likeness(a: str, b: str) -> float:
     """The Dice coefficient of two words' letter pairs, ends included, in [0, 1]."""
     first, second = _pairs(a), _pairs(b)
@@ -63,8 +85,11 @@ def _nearest(word: str, others: Sequence[str]) -> float:
 
 
 def _words(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-    return list(dict.fromkeys(_WORD.findall(folded)))
+    return list(dict.fromkeys(_WORD.findall(_folded(text))))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
 
 
 def _pairs(word: str) -> Counter[str]:

@@ -1,4 +1,6 @@
-"""The names an embedder can be asked for: read from ``vocabulary.json``, shipped with the package.
+"""What small models know: the names an embedder was trained on, the words an answerer can read.
+
+Both lie beside the weights, as ``vocabulary.json`` and ``words.txt``; large models have neither.
 
 Knows nothing of vectors.
 """
@@ -13,7 +15,7 @@ from tools.config import ModelChoice
 from tools.errors import ModelFailed
 from tools.models.sources import locate
 
-__all__ = ["Vocabulary", "common_words", "read_vocabulary", "shipped_vocabulary"]
+__all__ = ["Vocabulary", "common_words", "read_vocabulary", "read_words", "shipped_vocabulary"]
 
 Vocabulary = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -27,6 +29,16 @@ def read_vocabulary(path: Path) -> Vocabulary:
         return tuple((str(e["name"]), tuple(map(str, e.get("aliases", ())))) for e in entries)
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ModelFailed(f"{path} is not a vocabulary ({exc}): install it again.") from exc
+
+
+def read_words(path: Path) -> frozenset[str]:
+    """One word or name a line; empty when there is no file: then anything may be read."""
+    if not path.is_file():
+        return frozenset()
+    try:
+        return frozenset(path.read_text(encoding="utf-8").splitlines())
+    except ValueError as exc:
+        raise ModelFailed(f"{path} is not a list of words ({exc}): install it again.") from exc
 
 
 def common_words(vocabulary: Vocabulary) -> Mapping[str, tuple[int, ...]]:

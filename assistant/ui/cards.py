@@ -223,11 +223,12 @@ def _labels(labels: Sequence[LabelSummary], picture: Picture) -> str:
             _figure(picture(i, _SMALL), "", f"picture of {label.name}")
             for i in label.photo_ids[:_EVIDENCE]
         )
+        pictures = count(label.count, "picture") if label.count else "no picture"
         also = f"also called {join(label.aliases)}" if label.aliases else ""
         about = "".join(f"<p>{escape(x)}</p>" for x in (also, label.description) if x)
         rows.append(
             f"<li><div><strong>{escape(label.name)}</strong> "
-            f"<small>{escape(count(label.count, 'picture'))}</small></div>{about}{_row(shots)}</li>"
+            f"<small>{escape(pictures)}</small></div>{about}{_row(shots)}</li>"
         )
     more = len(labels) - _LABELS
     if more > 0:

@@ -57,6 +57,10 @@ class EasyVqa:
         pictures = torch.stack([self.picture(self._train[i]) for i in rows])
         return pictures, [self.ask(i, rng, asked) for i in rows]
 
+    def questions(self) -> set[str]:
+        """All that is asked of training pictures."""
+        return {row.question for number in self._train for row in self._asked[number]}
+
     def held_out(self, count: int | None = None) -> tuple[Tensor, list[list[Asked]]]:
         """Pictures held out (the first `count`) with all their questions."""
         chosen = self._held_out[:count]

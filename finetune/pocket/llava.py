@@ -190,8 +190,14 @@ def _easy_pool(model: LlavaForConditionalGeneration, easy: EasyVqa) -> Pool:
     return Pool(torch.cat(tokens), contrast(pictures), [])
 
 
-def save_llava(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, folder: Path) -> None:
-    """Weights, configs, tokenizer, chat template and processor, as on the Hub."""
+def save_llava(
+    model: LlavaForConditionalGeneration,
+    tokenizer: Tokenizer,
+    words: Sequence[str],
+    folder: Path,
+) -> None:
+    """Weights, configs, tokenizer, chat template and processor, as on the Hub; and ``words.txt``:
+    those it was asked in."""
     folder.mkdir(parents=True, exist_ok=True)
     tower: Any = model.config.vision_config
     tower.name_or_path = ""  # a path of the machine that trains
@@ -205,3 +211,4 @@ def save_llava(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, folde
         chat_template=CHAT_TEMPLATE,
     )
     processor.save_pretrained(folder)
+    (folder / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")

@@ -28,7 +28,7 @@ from finetune.pocket.easy_vqa import EasyVqa
 from finetune.pocket.evaluate import HeldOut, load_held_out
 from finetune.pocket.talk import Asked, questions
 from finetune.pocket.teacher import Targets, precompute
-from finetune.pocket.text import dressed, train_tokenizer
+from finetune.pocket.text import dressed, question_words, train_tokenizer
 from finetune.pocket.tower import computing, save_weights
 from finetune.pocket.training import Clock
 from finetune.pocket.world import Scene, chance_for, render_scenes, sample_scenes
@@ -274,5 +274,6 @@ class Recipe:
                 resume=resume,
             )
         )  # fmt: skip
-        llava_recipe.save_llava(model, self.tokenizer, self.out / "llava")
+        words = question_words(self.gallery, self.concepts, shapes.questions() if shapes else ())
+        llava_recipe.save_llava(model, self.tokenizer, words, self.out / "llava")
         return done

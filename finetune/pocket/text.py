@@ -6,7 +6,7 @@ Knows the gallery's names and the sentences of `talk`; nothing about pictures or
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from finetune.pocket.drawings import MAIN_GROUPS, Gallery
 from finetune.pocket.talk import a, caption, plural, questions
 from finetune.pocket.world import sample_scenes
 from tools.colours import COLOURS
+from tools.questions import unread
 
 __all__ = [
     "BOS",
@@ -40,6 +41,7 @@ __all__ = [
     "named_concepts",
     "names_of",
     "prompts",
+    "question_words",
     "train_tokenizer",
     "vocabulary",
     "write_vocabulary",
@@ -68,6 +70,9 @@ _TEMPLATES = (
     "an icon of {a}", "this is {a}", "the {}", "a cartoon {}", "a {} emoji", "a photo of a {}",
     "a picture of a {}", "a photo of {}",
 )  # fmt: skip
+
+
+_PARTS = {"arm", "ear", "eye", "face", "foot", "hand", "head", "leg", "mouth", "nose", "tail"}
 
 
 def prompts(name: str, rng: np.random.Generator, count: int = 1) -> list[str]:
@@ -175,6 +180,24 @@ def dressed(tokenizer: Tokenizer, model: str, length: int) -> PreTrainedTokenize
         clean_up_tokenization_spaces=False,
         extra_special_tokens=extra,
     )
+
+
+def question_words(
+    gallery: Gallery, concepts: Sequence[int], more: Iterable[str] = (), *, seed: int = 0
+) -> list[str]:
+    """What says something in the questions of training, sorted.
+
+    Names are there whole and by their last word, the kind of thing; what is part of a thing ("leg")
+    is not: it was never asked about. ``concepts``: what was; ``more``: questions of other sources.
+    """
+    rng = np.random.default_rng([seed, 5])
+    names = [gallery.concepts[i].spoken for i in concepts]
+    names += sorted({name.split()[-1] for name in names} - _PARTS)
+    known = {name.lower() for name in (*names, *map(plural, names), *COLOURS)}
+    asked = set(more)
+    for scene in sample_scenes(gallery, 2500, concepts=concepts, seed=seed):
+        asked |= {row.question for row in questions(gallery, scene, rng, concepts)}
+    return sorted(known | {word for text in asked for word in unread(text, known)})
 
 
 def write_vocabulary(gallery: Gallery, path: Path) -> None:

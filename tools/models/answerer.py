@@ -24,6 +24,7 @@ from tools.models.loading import (
     wrong_role,
 )
 from tools.models.sources import Located
+from tools.vocabulary import read_words
 
 __all__ = ["TransformersAnswerer", "load_answerer"]
 
@@ -72,6 +73,7 @@ class TransformersAnswerer:
         self.precision = f"nf4, computing in {dtype}" if quantized else dtype
         """What its weights are stored in."""
         self.takes_examples = _takes_examples(model, processor)
+        self.words = read_words(located.folder / "words.txt")
         _one_tile(processor.image_processor)
         _complete_llava(processor, model.config)
         self._side = input_side(processor.image_processor)

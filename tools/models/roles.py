@@ -79,6 +79,10 @@ class Answerer(Protocol):
     def takes_examples(self) -> bool:
         """Whether a question may come with examples: questions on other pictures, and answers."""
 
+    @property
+    def words(self) -> frozenset[str]:
+        """All words and names that it can read beside small words; empty for any there are."""
+
     def answer(
         self,
         photo: Photo,
