@@ -79,6 +79,11 @@ def test_a_label_that_lost_its_only_picture_is_no_thing_that_is_known(bench: Wor
     )
     bench.call("forget_label", label="blick")
     assert bench.call("list_labels") == "Of glimp I have no picture."
+    assert bench.call("undo").startswith("Undone: blick is back, with 1 picture.")
+    assert bench.call("undo").startswith(
+        "Undone: 1 picture of blick taken back. I don't know blick now. It is a glimp again."
+    )
+    assert bench.counts == {"glimp": 1}
 
 
 def test_it_is_no_matter_which_of_the_two_was_taught(bench: Workbench) -> None:

@@ -166,6 +166,15 @@ def _names(event: Event, events: Sequence[Event]) -> dict[str, str]:
     return {x.id: x.name for x in before.labels.values()}
 
 
+def _again(event: Event, after: State) -> str:
+    """What pictures that were another thing before are once more."""
+    owners = [after.owners.get(i, "") for i in event.data["photo_ids"]]
+    other = [owner for owner in owners if owner not in ("", event.data["label_id"])]
+    names = [article(after.labels[owner].name) for owner in dict.fromkeys(other)]
+    verb = "It is" if len(other) == 1 else "They are"
+    return f" {verb} {join(names)} again." if names else ""
+
+
 def _undone(
     event: Event, before: State, after: State, events: Sequence[Event]
 ) -> tuple[str, str, str]:
@@ -181,7 +190,7 @@ def _undone(
         case "taught" | "corrected":
             gone = phrase(event, events) if event.kind == "taught" else f"{pictures} of {name}"
             now = still or f" I don't know {name} now."
-            return name, "", f"Undone: {gone} taken back.{now}"
+            return name, "", f"Undone: {gone} taken back.{now}{_again(event, after)}"
         case "rejected":
             return name, "", f"Undone: I no longer hold that it is not {article(name)}.{still}"
         case "renamed":
