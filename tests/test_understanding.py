@@ -16,6 +16,7 @@ from assistant.router.actions import Context
 from assistant.router.deciding import decide
 from assistant.router.grammar import Template, parse
 from assistant.router.language import LANGUAGES, language
+from assistant.router.names import named
 from assistant.router.spelling import Spelling, near
 from tests.bench.understanding.playing import cases, play, router_with_all_tools
 from tests.fakes import drawing
@@ -61,6 +62,8 @@ def calls(text: str, context: Context) -> list[tuple[str, dict[str, Any] | None]
         ("say {question} is {a}", "say what size is it is M8",
          {"question": "what size is it", "a": "M8"}),
         ("这是{label}吗", "这是zorb吗？", {"label": "zorb"}),
+        ("[so|very]+ (big|red)+ {a}", "very so big red dog", {"a": "dog"}),
+        ("[so|very]+ (big|red)+ {a}", "very dog", None),
     ],
 )  # fmt: skip
 def test_templates(template: str, text: str, slots: dict[str, str] | None) -> None:
@@ -71,6 +74,70 @@ def test_classes_stand_for_their_words() -> None:
     assert fit("<this> is {label}", "that one is a zorb", this="this|that [one]") == {
         "label": "a zorb"
     }
+
+
+def test_a_slot_may_take_only_names_of_taught_labels() -> None:
+    sentence = named(
+        language("en").read("lose everything on Zorbs and the red dog"), ["zorb", "red dog"]
+    )
+    found = parse("* {!a} * {!b}", {}).match(sentence)
+    assert found is not None
+    assert {k: sentence.raw_of(v) for k, v in found.items()} == {"a": "Zorbs", "b": "red dog"}
+    assert parse("* on {!a}", {}).match(sentence) is None
+
+
+def test_accents_and_what_only_sounds_do_not_count() -> None:
+    assert (
+        language("es").read("¿De qué color ES").words
+        == language("es").read("de que color es").words
+    )
+    assert language("de").read("rueckgaengig").words == language("de").read("rückgängig").words
+    assert language("zh").read("這張圖").words == language("zh").read("这张图").words
+    assert language("en").read("this lol is a zorb haha").words == ["this", "is", "a", "zorb"]
+    assert language("en").read("lol").words == ["lol"]
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "wanted"),
+    [
+        ("I would so like you to forget about the zorbs again, ok", TAUGHT,
+         [("forget_label", {"label": "zorb"})]),
+        ("could you dig out everything you ever saw of my zorbs", TAUGHT,
+         [("find_similar", {"query": "zorb"})]),
+        ("vergiss den zorb wieder, den brauche ich nicht", TAUGHT,
+         [("forget_label", {"label": "zorb"})]),
+        ("everything I sent so far is a gromp", Context((), (), 3),
+         [("teach_label", {"label": "gromp", "photos": [1, 2, 3]})]),
+        ("the left one is a zorb", Context(("zorb",), (2, 3), 3),
+         [("teach_label", {"photos": [2], "label": "zorb"})]),
+        ("dog or cat", Context((), (1,), 1), [("classify_image", {"labels": ["dog", "cat"]})]),
+        ("put boxes around all dogs", Context((), (1,), 1),
+         [("detect_objects", {"labels": ["dog"]})]),
+        ("no, three", Context((), (), 1, answered="how many eyes?"),
+         [("teach_answer", {"question": "how many eyes?", "answer": "three"})]),
+        ("it's a zorb, how many eyes has it got", Context((), (1,), 1),
+         [("teach_label", {"label": "zorb"}),
+          ("answer_question", {"question": "how many eyes has it got?"})]),
+    ],
+)  # fmt: skip
+def test_what_strangers_say(
+    text: str, context: Context, wanted: list[tuple[str, dict[str, Any]]]
+) -> None:
+    assert calls(text, context) == wanted
+
+
+def test_only_a_label_may_be_forgotten_instead_of_everything() -> None:
+    wiping = Context(("zorb", "blick"), (), 1, wiping=True)
+    assert calls("not everything, only the zorbs", wiping) == [("forget_label", {"label": "zorb"})]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["guck mal wie süß", "好可爱啊哈哈", "麻烦看一下", "this is blurry sorry",
+     "trop mignon celui-là", "qué lindo está hoy", "wow look at that", "taken last summer in Lisbon"],
+)  # fmt: skip
+def test_a_remark_beside_a_picture_teaches_nothing(text: str) -> None:
+    assert "teach_label" not in [tool for tool, _ in calls(text, Context((), (1,), 1))]
 
 
 @pytest.mark.parametrize("line", ["undo [that", "undo that]", "(a|b"])
@@ -228,7 +295,7 @@ def test_five_thousand_characters_take_no_longer_than_a_blink(text: str) -> None
 def test_nothing_is_taught_by_small_talk() -> None:
     """Of the set: whatever is measured elsewhere, what must not change memory does not."""
     router = router_with_all_tools()
-    lines = [c for c in cases() if c.expected == "harmless" and not c.held_out]
+    lines = [c for c in cases() if c.expected == "harmless" and c.part == "development"]
     assert len(lines) > 40
     wrong = [c.text for c in lines if not play(router, c).tool]
     assert not wrong
@@ -236,6 +303,7 @@ def test_nothing_is_taught_by_small_talk() -> None:
 
 def test_the_set_is_as_large_as_it_should_be_and_a_third_is_held_out() -> None:
     lines = cases()
-    before = [c for c in lines if not c.intent.endswith("(development)")]
-    held = sum(c.held_out for c in lines)
+    before = [c for c in lines if not c.intent.endswith(("(development)", "(blind)"))]
+    held = sum(c.part == "held out" for c in lines)
+    assert sum(c.part == "blind" for c in lines) > 150
     assert len(before) >= 400 and 0.3 < held / len(before) < 0.4

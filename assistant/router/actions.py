@@ -31,6 +31,8 @@ class Context:
     """The last change of memory, when the last reply told it."""
     wiping: bool = False
     """The last reply asked whether really to forget everything."""
+    answered: str = ""
+    """The question about a picture that the last reply answered."""
     training: Training | None = None
     """The training that the last reply was about."""
     language: str = "en"

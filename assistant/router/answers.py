@@ -184,6 +184,12 @@ def _on_no_wipe(reading: Reading, context: Context, tongue: Language) -> list[Ac
     return [Action(text=tongue.said("wipe_kept"))]
 
 
+def _on_only(reading: Reading, context: Context, tongue: Language) -> list[Action] | None:
+    """ "Only the zorbs", asked whether to forget everything."""
+    label = name_in(reading.slots["label"], context.labels, typos=True, tongue=tongue)
+    return [Action("forget_label", {"label": label})] if label in context.labels else None
+
+
 _OPEN: dict[str, Answer] = {
     "first": _nth(0),
     "second": _nth(1),
@@ -206,4 +212,4 @@ _DOUBT: dict[str, Answer] = {
     "refused": _on_doubt(_kept),
     "named": _on_named,
 }
-_WIPE: dict[str, Answer] = {"yes": _on_wipe, "refused": _on_no_wipe}
+_WIPE: dict[str, Answer] = {"only": _on_only, "yes": _on_wipe, "refused": _on_no_wipe}

@@ -26,7 +26,7 @@ from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
 from assistant.router.language import LANGUAGES, language, likely, spoken
 from assistant.router.telling import told
-from tools.artifacts import Change, Recognition
+from tools.artifacts import Answer, Change, Recognition
 from tools.training import Training
 
 __all__ = ["Router"]
@@ -123,7 +123,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
     changed: Change | None = None
     training: Training | None = None
     asked = fresh = wiping = False
-    tongue = "en"
+    tongue, answered = "en", ""
     turn: list[int] = []
     calls: dict[str | None, list[int]] = {}
     for message in messages[:last]:
@@ -133,7 +133,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
             turn = message.additional_kwargs.get("photos", [])
             photos = max([photos, *turn])
             recognised = None if turn else recognised
-            asked, fresh, training = False, False, None
+            asked, fresh, training, answered = False, False, None, ""
             open_photos, changed = (), None
             said = str(message.additional_kwargs.get("text", message.text))
             tongue = likely(said, tongue)[0]
@@ -146,6 +146,8 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
                 numbers = calls.get(message.tool_call_id) or turn
                 open_photos = _open(seen, numbers)
             for artifact in message.artifact or []:
+                if isinstance(artifact, Answer):
+                    answered = artifact.question
                 if isinstance(artifact, Training):  # "no" is said of it then, and of no picture
                     training, recognised = artifact, None
                 if isinstance(artifact, Change) and artifact.action != "known":
@@ -169,6 +171,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
         doubt,
         changed,
         wiping,
+        answered,
         training,
         tongue,
     )

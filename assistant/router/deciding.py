@@ -11,9 +11,10 @@ from assistant.router.actions import Action, Context
 from assistant.router.answers import reply_to_question
 from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
 from assistant.router.language import LONGEST, Language, language, likely
-from assistant.router.names import mentioned, name_in
+from assistant.router.names import mentioned, name_in, named
 from assistant.router.reading import Clause, clauses, halves
 from assistant.router.similar import alike
+from assistant.router.spelling import tokens_of
 from assistant.router.teaching import teach_action
 from tools.wording import article, is_plural, join, singular
 
@@ -32,6 +33,7 @@ _TELLS = re.compile(
     r"(?:this|that|these|those|it|i|we|you|he|she|they|there|here|its|let|do|don't|please|can)\b",
     re.I,
 )
+_NAME_PARTS = 8  # words, or Chinese signs, of a name that stands alone
 _ORDERS = re.compile(r"(?:count|read|point|locate|answer)\b", re.I)
 _ABOUT_PARTS = re.compile(
     r"(?:how (?:many|big|old|tall|much|long)|what colou?r|which colou?r|where|colou?r)\b|"
@@ -94,7 +96,7 @@ def _taken_apart(message: str, context: Context, tongue: Language) -> tuple[list
     idle: list[Action] = []
     understood = False
     for clause in _joined(found):
-        known = _understood(clause, context)
+        known = _understood(clause, context) or _loosely(clause, context)
         understood = understood or known is not None
         if known is None:
             known = _unmatched(clause, context, bool(actions))
@@ -141,6 +143,17 @@ def _read(clause: Clause, context: Context) -> list[Action] | None:
             if done is not None:
                 found = [done] if isinstance(done, Action) else list(done)
                 return [_with_photos(a, clause) for a in found]
+    return None
+
+
+def _loosely(clause: Clause, context: Context) -> list[Action] | None:
+    """What a clause says by some of its words alone, beside the names of taught labels."""
+    sentence = named(clause.sentence, context.labels)
+    for reading in clause.tongue.readings(sentence, "loose"):
+        done = HANDLERS[reading.intent](reading, clause, context)
+        if done is not None:
+            found = [done] if isinstance(done, Action) else list(done)
+            return [_with_photos(a, clause) for a in found]
     return None
 
 
@@ -210,9 +223,9 @@ def _unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
     known = mentioned(text, context.labels) if short else []
     name = name_in(text, context.labels, typos=True, tongue=tongue) if short else None
     ordered = _ORDERS.match(text) is not None
-    if name not in context.labels and _TELLS.match(text):
+    if name not in context.labels and (_TELLS.match(text) or _remarks(clause)):
         name = None
-    if name and not clause.question and not ordered and len(text.split()) <= 4 and not later:
+    if name and not clause.question and not ordered and not later:
         if context.turn_photos:
             if len(context.turn_photos) > 1 and is_plural(name) and name.islower():
                 name = singular(name)
@@ -243,6 +256,16 @@ def _unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
     if context.turn_photos or clause.photos:
         return [_with_photos(_photo_alone(context), clause)]
     return [Action(text=tongue.said("not_understood"))]
+
+
+def _remarks(clause: Clause) -> bool:
+    """Whether what stands alone is too long for a name, or what people say of a picture."""
+    parts = tokens_of(clause.text)
+    return (
+        len(clause.text.split()) > 4
+        or len(parts) > _NAME_PARTS
+        or any(t.fits("remarks", clause.text) for t in (clause.tongue, language("en")))
+    )
 
 
 def _as_question(text: str, asks: bool) -> str:

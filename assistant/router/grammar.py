@@ -2,7 +2,9 @@
 
     undo [that|it]                  a word, and something that may be missing
     (show|find) [me] <all> {query}  one of several, a class of words, what the user fills in
+    [please|now]+ (so|very)+ good   the same as often as they come: at all, at least once
     colou?r {label} : {rest} *      a letter that may be missing, a colon that must be, any rest
+    {!label}                        the name of a label that is taught, and nothing else
 
 Knows nothing of languages, intents or tools. A part is matched at a place of a sentence once,
 however many templates have it, so hundreds of templates cost little and none can blow up.
@@ -16,7 +18,7 @@ from assistant.router.spelling import Sentence, tokens_of
 
 __all__ = ["Fit", "Template", "parse"]
 
-_TOKEN = re.compile(r"[\[\]()|*]|<\w+>|\{\w+\}|[^\s\[\]()|*<>{}]+")
+_TOKEN = re.compile(r"[\])]\+|[\[\]()|*]|<\w+>|\{!?\w+\}|[^\s\[\]()|*<>{}]+")
 _MARKS = {":": frozenset(":;=(–—-："), ",": frozenset(",:;=(–—-，：；、")}
 _MANY = 12  # examples of one template
 
@@ -25,7 +27,7 @@ Fit = dict[str, tuple[int, int]]
 
 
 class Template:
-    """A tree of words. ``kind`` is seq, alt, opt, word, slot, mark or rest."""
+    """A tree of words. ``kind`` is seq, alt, opt, many, word, slot, name, mark or rest."""
 
     def __init__(self, kind: str, text: str = "", parts: tuple["Template", ...] = ()) -> None:
         self.kind = kind
@@ -50,6 +52,8 @@ class Template:
                 if start and not _MARKS[self.text].isdisjoint(sentence.marks[start - 1])
                 else ()
             )
+        if self.kind == "name":
+            return sentence.names.get(start, ())
         if self.kind in ("rest", "slot"):
             return tuple(range(start + (self.kind == "slot"), len(words) + 1))
         key = (id(self), start)
@@ -64,7 +68,7 @@ class Template:
         match self.kind:
             case "word":
                 return self._spelt
-            case "slot" | "rest":
+            case "slot" | "name" | "rest":
                 return None
             case "alt":
                 return _union(p.first for p in self.parts)
@@ -92,7 +96,7 @@ class Template:
     @cached_property
     def has_slot(self) -> bool:
         """Whether something is to be filled in."""
-        return self.kind == "slot" or any(p.has_slot for p in self.parts)
+        return self.kind in ("slot", "name") or any(p.has_slot for p in self.parts)
 
     def words(self) -> Iterator[str]:
         """Every word that stands in it."""
@@ -105,12 +109,12 @@ class Template:
         """Some of the texts that fit, with ``{label}`` where a slot is."""
         if self.kind == "word":
             return [_spellings(self.text)[0]]
-        if self.kind == "slot":
+        if self.kind in ("slot", "name"):
             return [f"{{{self.text}}}"]
         inner = [p.samples() for p in self.parts]
         if self.kind == "alt":
             return [s for several in inner for s in several][:_MANY]
-        if self.kind == "opt":
+        if self.kind in ("opt", "many"):
             return ["", *inner[0]][:_MANY]
         # Not every combination: the i-th of each part, so that each alternative is seen once.
         inner = [s for s in inner if s]
@@ -138,6 +142,12 @@ class Template:
     def _composed(self, sentence: Sentence, start: int) -> set[int]:
         if self.kind == "opt":
             return {start, *self.parts[0].ends(sentence, start)}
+        if self.kind == "many":
+            found: set[int] = set()
+            new = {start}
+            while new := {e for p in new for e in self.parts[0].ends(sentence, p)} - found:
+                found |= new
+            return found
         if self.kind == "alt":
             by_word, others = self._by_first
             word = sentence.words[start] if start < len(sentence.words) else ""
@@ -171,6 +181,11 @@ def _walk(
         for end in reversed(ends) if head.text == "question" else ends:
             if end <= place:
                 break
+            filled = {**slots, head.text: (place, end)}
+            if (found := _walk(tail, end, sentence, filled, dead)) is not None:
+                return found
+    elif head.kind == "name":
+        for end in reversed(head.ends(sentence, place)):
             filled = {**slots, head.text: (place, end)}
             if (found := _walk(tail, end, sentence, filled, dead)) is not None:
                 return found
@@ -209,15 +224,17 @@ def parse(text: str, classes: Mapping[str, Template]) -> Template:
     def alternatives() -> Template:
         nonlocal place
         options: list[list[Template]] = [[]]
-        while place < len(tokens) and tokens[place] not in "])":
+        while place < len(tokens) and tokens[place][0] not in "])":
             token = tokens[place]
             place += 1
             if token == "|":
                 options.append([])
             elif token in "[(":
                 inner = alternatives()
-                if place >= len(tokens) or tokens[place] != {"[": "]", "(": ")"}[token]:
+                if place >= len(tokens) or tokens[place][0] != {"[": "]", "(": ")"}[token]:
                     raise ValueError(f"{text!r}: a bracket is not closed.")
+                if tokens[place][-1] == "+":
+                    inner = Template("many", parts=(inner,))
                 place += 1
                 options[-1].append(Template("opt", parts=(inner,)) if token == "[" else inner)
             else:
@@ -235,7 +252,8 @@ def _atoms(token: str, classes: Mapping[str, Template]) -> list[Template]:
     if token[0] == "<":
         return [classes[token[1:-1]]]
     if token[0] == "{":
-        return [Template("slot", token[1:-1])]
+        name = token[1:-1]
+        return [Template("name", name[1:]) if name[0] == "!" else Template("slot", name)]
     if token in _MARKS:
         return [Template("mark", token)]
     if token == "，":

@@ -1,18 +1,20 @@
 """One handler an intent: what a phrase that fits means here, or that it means nothing.
 
 Those that change memory are in :mod:`assistant.router.teaching` and
-:mod:`assistant.router.ordering`; these ask and talk. Knows nothing of how a message is taken apart.
+:mod:`assistant.router.ordering`, those about training in :mod:`assistant.router.training`; these
+ask and talk. Knows nothing of how a message is taken apart.
 """
 
 import re
 
 from assistant.router.actions import Action, Context
 from assistant.router.language import Reading
-from assistant.router.names import find_known, mentioned, name_in, names_in
+from assistant.router.names import find_known, name_in, names_in
 from assistant.router.ordering import ORDERING
 from assistant.router.pointing import Handler
 from assistant.router.reading import Clause
 from assistant.router.teaching import TEACHING
+from assistant.router.training import TRAINING
 
 __all__ = ["HANDLERS", "TAKE_PHOTOS"]
 
@@ -38,19 +40,16 @@ _NO_QUERY = re.compile(
 )
 
 
-# "train on gromps", and not "train on what I taught you", "train on my pictures"
-_TRAIN_ON = re.compile(
-    r"\bon (?!(?:what|all|every|everything|any|my|your|the|these|those|this|that|it|them|us|me)\b)"
-    r"([^,.;]+)",
-    re.I,
-)
-_METHOD = re.compile(
-    r"\b(?:with|using|by|mit|avec|con|por)\s+(?:a |an |the )?"
-    r"(lora|qlora|projector|full|linear|prototypes)\b",
-    re.I,
-)
 _OTHER = re.compile(
-    r"(?:some|any)(?:thing|one|body) else|not|no|yes|what|neither|other|another", re.I
+    r"(?:some|any)(?:thing|one|body) else|not?(?: (?:really|at all|that))?|nah|nope|naw|yes|what|"
+    r"neither|none|other|another|else|isn't it|whatever",
+    re.I,
+)
+_WITHIN = re.compile(r"\b(?:in|on|from|within) (?:this|that|the|my|it|here|there|these)\b.*", re.I)
+_EVERYTHING = re.compile(
+    r"(?:(?:all|every|everything|each|any|the|these|those|of|you|can|see|it|this|that|them|here|"
+    r"there|in|on|object|thing|picture|photo|image|drawing|subject|everybody|anything)s?\s*)+",
+    re.I,
 )
 
 
@@ -71,13 +70,16 @@ def _say(key: str) -> Handler:
 def _on_among(reading: Reading, clause: Clause, context: Context) -> Action | None:
     slots = ", ".join(reading.slots[k] for k in ("list", "other") if k in reading.slots)
     names = names_in(slots, context.labels, clause.tongue)
-    names = [n for n in names if not _OTHER.fullmatch(n)]
+    asking = clause.tongue.asking  # "which it is, zorb or blick"
+    names = [n for n in names if not _OTHER.fullmatch(n) and n.split()[0].casefold() not in asking]
     # "is it red or blue?" is a question about the picture
     nouns = re.search(r"\b(?:an?|ein|eine|einen|un|une|una|uno)\b", slots, re.I)
     ordered = not clause.question and reading.intent == "among"
     if len(names) == 1 and names[0] in context.labels:
         return Action("classify_image", {"labels": names})
     meant = nouns or ordered or ":" in clause.text or any(n in context.labels for n in names)
+    if reading.intent == "among_names" and context.turn_photos:  # "dog or cat", and no adjectives
+        meant = meant or all(name_in(n, (), tongue=clause.tongue) for n in names)
     if meant and len(names) > 1 and all(len(n.split()) <= 4 for n in names):
         return Action("classify_image", {"labels": names})
     return None
@@ -128,7 +130,11 @@ def _on_find(reading: Reading, clause: Clause, context: Context) -> Action | lis
         return [Action("find_similar", {"query": n}) for n in names]
     if _NO_QUERY.fullmatch(query) or clause.tongue.code != "en":
         return None
-    here = re.search(r"\b(?:here|picture|photo|image|this|it)\b|^(?:is|are)\b", clause.text, re.I)
+    here = re.search(
+        r"\b(?:here|picture|photo|image|this|it)\b|^(?:is|are|any\w*|some(?:one|body))\b",
+        clause.text,
+        re.I,
+    )
     if context.turn_photos and here:
         return None  # a question about the picture
     return Action("find_similar", {"query": query})
@@ -143,7 +149,7 @@ def _on_find_label(reading: Reading, clause: Clause, context: Context) -> Action
 
 def _on_report(reading: Reading, clause: Clause, context: Context) -> Action | None:
     slot = reading.slots.get("label", "")
-    general = re.match(r"(?:do you|what do)\b", clause.text, re.I)
+    general = re.match(r"(?:do you|what do)\b", " ".join(clause.sentence.words))
     known = find_known(_named(reading, clause, context) or "", context.labels)
     if slot and general and (known is None or context.turn_photos):
         return None  # "do you know this?" asks about a picture
@@ -152,6 +158,8 @@ def _on_report(reading: Reading, clause: Clause, context: Context) -> Action | N
         pointed = re.fullmatch(r"(?:it|that|this(?: one)?|him|her)", slot, re.I) and not re.search(
             r"\bat\b|\bdoing\b", clause.text
         )
+        if pointed and re.search(r"\b(?:sure|confident|certain)\b", clause.text):
+            return None  # of what it just said
         if pointed and found is not None and found.source == "taught" and found.label:
             return Action("report_knowledge", {"label": found.label})
         return Action("report_knowledge", {})
@@ -186,6 +194,8 @@ def _question(text: str) -> Handler:
 
 def _on_teach_answer(reading: Reading, clause: Clause, context: Context) -> Action | None:
     question, answer = (reading.slots[k].strip(" \"“”'?,.;:") for k in ("question", "answer"))
+    if question.endswith(" the") and answer.startswith("is "):  # "… who made it the answer is …"
+        question, answer = question.removesuffix(" the"), answer.removeprefix("is ")
     if not question or not answer:
         return None
     return Action("teach_answer", {"question": question, "answer": answer})
@@ -198,6 +208,16 @@ def _on_mumble(reading: Reading, clause: Clause, context: Context) -> Action | N
     return Action(text=clause.tongue.said("agree"))
 
 
+def _on_detect(reading: Reading, clause: Clause, context: Context) -> Action:
+    """Of what is named; else of everything."""
+    slot = _WITHIN.sub("", reading.slots.get("list", ""))
+    found = names_in(slot, context.labels, clause.tongue)
+    several = re.search(r"\b(?:all|every|each|any)\b", clause.text, re.I) is not None
+    names = [name_in(n, context.labels, plural=several, typos=True) or n for n in found]
+    names = [n for n in names if not _EVERYTHING.fullmatch(n)]
+    return Action("detect_objects", {"labels": names} if names else {})
+
+
 def _on_known(reading: Reading, clause: Clause, context: Context) -> Action | None:
     label = reading.slots.get("label")
     if label is not None and _named(reading, clause, context) not in context.labels:
@@ -205,32 +225,10 @@ def _on_known(reading: Reading, clause: Clause, context: Context) -> Action | No
     return Action("list_labels", {})
 
 
-def _on_train(reading: Reading, clause: Clause, context: Context) -> Action:
-    """On the labels that are named, by the method that is named; else on all, as it suits."""
-    method = _METHOD.search(clause.text)
-    labels = mentioned(clause.text, context.labels)
-    on = _TRAIN_ON.search(clause.text)
-    if on and not labels:
-        labels = names_in(on[1], context.labels, clause.tongue)  # of one not taught it is told so
-    named = {"labels": labels} if labels else {}
-    return Action("train_adapter", {**named, **({"method": method[1].lower()} if method else {})})
-
-
-def _on_use(reading: Reading, clause: Clause, context: Context) -> Action | None:
-    """ "Use it" is about the result of a training only where one was talked about."""
-    named = re.search(r"\b(?:adapter|adaptateur|adaptador|lora)\b|适配器", clause.text, re.I)
-    return Action("use_adapter", {}) if named or context.training is not None else None
-
-
-def _on_agree(reading: Reading, clause: Clause, context: Context) -> Action:
-    if context.training is not None and context.training.offered and not context.turn_photos:
-        return Action("use_adapter", {})
-    return Action(text=clause.tongue.said("agree"))
-
-
 HANDLERS: dict[str, Handler] = {
     **TEACHING,
     **ORDERING,
+    **TRAINING,
     "teach_answer": _on_teach_answer,
     "report": _on_report,
     "known": _on_known,
@@ -251,15 +249,9 @@ HANDLERS: dict[str, Handler] = {
     "find_label": _on_find_label,
     "find_like": _plain("find_similar"),
     "find": _on_find,
-    "train": _on_train,
-    "training_status": _plain("training_status"),
-    "cancel_training": _plain("cancel_training"),
-    "use_adapter": _on_use,
-    "stop_adapter": lambda reading, clause, context: Action("use_adapter", {"on": False}),
     "export_memory": _plain("export_memory"),
     "import_memory": _plain("import_memory"),
-    "detect": _plain("detect_objects"),
-    "agree": _on_agree,
+    "detect": _on_detect,
     "dont_know": _say("dont_know"),
     "filler": _say("agree"),
     "hello": _say("hello"),

@@ -37,11 +37,12 @@ class Language:
 
     def __init__(self, code: str, data: Mapping[str, Any]) -> None:
         self.code = code
-        self.ordinals = {k: int(v) for k, v in data.get("ordinals", {}).items()}
-        self.counts = {k: int(v) for k, v in data.get("counts", {}).items()}
+        self._folding = str.maketrans(dict(data.get("folding", {})))
+        self.ordinals = {self._folded(k): int(v) for k, v in data.get("ordinals", {}).items()}
+        self.counts = {self._folded(k): int(v) for k, v in data.get("counts", {}).items()}
         self.between: str = data.get("between", "or|and|vs\\.?")
-        self.joints = frozenset(data.get("joints", "").split())
-        self.asking = frozenset(data.get("asking", "").split())
+        self.joints = frozenset(self._folded(data.get("joints", "")).split())
+        self.asking = frozenset(self._folded(data.get("asking", "")).split())
         self._data = data
         self._classes: dict[str, Template] = {}
         for name, text in data.get("classes", {}).items():
@@ -117,6 +118,10 @@ class Language:
             return language("en").not_here(tool, **slots)
         return None if text is None else str(text).format(**slots)
 
+    def knows(self, words: Iterable[str]) -> int:
+        """How many of the words, small as they were typed, its phrases have."""
+        return len({self._folded(w) for w in words} & self.vocabulary)
+
     def read(self, text: str, *, guess: bool = False) -> Sentence:
         """``text`` in the words of the phrases; ``guess`` corrects what is one letter off."""
         return self._spelling.read(text, guess=guess)
@@ -136,7 +141,7 @@ class Language:
         lines = [line for name in ("intents", "answers") for _, line in self._table(name).lines]
         blocks = [self.block(name) for name in ("lead", "tail", "articles")]
         words = {w for x in [*lines, *(b for b in blocks if b)] for w in x.words()}
-        return frozenset(words | set(self._data.get("spelling", {})))
+        return frozenset(words | {self._folded(w) for w in self._data.get("spelling", {})})
 
     @cached_property
     def _spelling(self) -> Spelling:
@@ -145,7 +150,13 @@ class Language:
             self._data.get("spelling", {}),
             words,
             frozenset(self._data.get("elisions", "").split()),
+            folding=self._data.get("folding"),
+            noise=frozenset(self._data.get("noise", "").split()),
+            real=frozenset(self._data.get("real", "").split()),
         )
+
+    def _folded(self, text: str) -> str:
+        return text.translate(self._folding)
 
     def _template(self, text: str) -> Template:
         """The template of a line, its words as they are read in a sentence: small, spelt right."""
@@ -156,7 +167,7 @@ class Language:
             right = str(spelling.get(small, small))
             return small if " " in right else right
 
-        return parse(_WORD.sub(read, text), self._classes)
+        return parse(self._folded(_WORD.sub(read, text)), self._classes)
 
     def _table(self, section: str) -> "_Table":
         if section not in self._tables:
@@ -177,12 +188,14 @@ class _Table:
             for word in line.first or ():
                 self._by_word.setdefault(word, []).append(lines[place])
         self._of_any = [x for x in lines if x[1].first is None]
-        self._place = {id(x[1]): place for place, x in enumerate(lines)}
+        order = {id(line): number for number, (_, line) in enumerate(lines)}
+        for found in self._by_word.values():
+            found += self._of_any
+            found.sort(key=lambda x: order[id(x[1])])
 
     def starting(self, word: str) -> list[tuple[str, Template]]:
         """The lines that can begin with a word, in their order."""
-        found = [*self._by_word.get(word, ()), *self._of_any]
-        return sorted(found, key=lambda x: self._place[id(x[1])])
+        return self._by_word.get(word, self._of_any)
 
 
 def _lines(section: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -204,7 +217,7 @@ def language(code: str) -> Language:
 def likely(text: str, before: str) -> tuple[str, ...]:
     """The codes of the languages that most words are of; among equals the one ``before`` first."""
     words = {w for w in tokens_of(text.casefold()) if w.isalnum() or "'" in w}
-    counts = {code: len(words & language(code).vocabulary) for code in LANGUAGES}
+    counts = {code: language(code).knows(words) for code in LANGUAGES}
     best = [code for code in LANGUAGES if counts[code] == max(counts.values())]
     if not words or counts[before] == max(counts.values()):
         best = [before, *(c for c in best if c != before and words)]

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 
 from assistant.router.language import Language, language
-from assistant.router.spelling import near
+from assistant.router.spelling import Sentence, near, tokens_of
 from tools.memory.labels import name_key
 from tools.wording import singular
 
-__all__ = ["find_known", "is_name", "mentioned", "name_in", "names_in"]
+__all__ = ["find_known", "is_name", "mentioned", "name_in", "named", "names_in"]
 
 _QUOTES = "\"'`“”‘’«»„*_"
 _CALLED = re.compile(r".*\b(?:called|named|known as)\s+(?P<name>.+)", re.I | re.S)
@@ -77,8 +77,7 @@ def find_known(text: str, labels: Sequence[str], *, typos: bool = False) -> str 
     """The taught label that ``text`` is, in any case, singular or plural, or a letter off."""
     keys = {name_key(x): x for x in labels}
     wanted = name_key(text)
-    owner = re.sub(r"['’]s?$", "", wanted)
-    for form in (wanted, singular(wanted), wanted + "s", owner):
+    for form in _forms(wanted):
         if form in keys:
             return keys[form]
     # Of a long name one letter is a typo, whatever is said of it.
@@ -87,6 +86,11 @@ def find_known(text: str, labels: Sequence[str], *, typos: bool = False) -> str 
         if len(close) == 1:
             return keys[close[0]]
     return None
+
+
+def _forms(key: str) -> tuple[str, ...]:
+    """What may be the name of a label where ``key`` was typed: of one, of many, of its owner."""
+    return key, singular(key), key + "s", re.sub(r"['’]s?$", "", key)
 
 
 def mentioned(text: str, labels: Sequence[str]) -> list[str]:
@@ -105,6 +109,30 @@ def mentioned(text: str, labels: Sequence[str]) -> list[str]:
             if close is not None:
                 found.append((start, close))
     return list(dict.fromkeys(label for _, label in sorted(found)))
+
+
+def named(sentence: Sentence, labels: Sequence[str]) -> Sentence:
+    """The sentence with the places of taught labels in it; a letter off where none is right."""
+    keys = {name_key(x) for x in labels}
+    longest = max((len(tokens_of(x)) for x in labels), default=0)
+    size = len(sentence.words)
+    ends = {
+        start: tuple(
+            end
+            for end in range(start + 1, min(start + longest, size) + 1)
+            if not keys.isdisjoint(_forms(name_key(sentence.raw_of((start, end)))))
+        )
+        for start in range(size)
+    }
+    if not any(ends.values()):
+        ends = {
+            start: (start + 1,)
+            for start in range(size)
+            if find_known(sentence.raw_of((start, start + 1)), labels, typos=True) is not None
+        }
+    found = sentence.part(0)
+    found.names = {start: places for start, places in ends.items() if places}
+    return found
 
 
 def is_name(text: str, tongue: Language | None = None) -> bool:

@@ -99,7 +99,9 @@ def _on_alias(reading: Reading, clause: Clause, context: Context) -> Action | No
         return None
     if label not in context.labels and other in context.labels:
         label, other = other, label
-    if label not in context.labels or other in context.labels:
+    if label in context.labels and other in context.labels:
+        return Action("merge_labels", {"label": other, "into": label})
+    if label not in context.labels:
         return None
     if other not in context.labels:
         other = name_in(other, (), plural=_plural(reading.slots["label"], label)) or other

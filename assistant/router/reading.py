@@ -20,7 +20,8 @@ _END = re.compile(
 )
 _TAIL = 6  # words of what only ends a sentence
 _MOST = 24  # clauses of a message that are read
-_ONES = ("nth", "last", "before", "lasttwo", "firsttwo", "all")
+_ONES = ("nth", "last", "before", "lasttwo", "firsttwo", "all", "left", "middle", "right")
+_SIDES = ("left", "middle", "right")
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ def _referred(clause: Clause, count: int, turn: tuple[int, ...]) -> Clause:
         if kind == "lasttwo" and (block := tongue.block("references", "changes_after")):
             # "Undo the last two" means changes.
             end = 0 if any(block.ends(sentence, i) for i in range(place)) else end
+        if kind in _SIDES and len(turn) < 2:
+            end = 0  # what is on the left of the one picture
         if not end or (unless is not None and unless.ends(sentence, end)):
             place += 1
             continue
@@ -165,6 +168,10 @@ def _referred(clause: Clause, count: int, turn: tuple[int, ...]) -> Clause:
                 these = [_number(w, tongue) for w in sentence.words[place:end]]
                 if len([n for n in these if n]) > 1 and sentence.words[end - 1] == "one":
                     these.pop()  # "the second one"
+                if len(turn) > 1 and not any(w.isdecimal() for w in sentence.words[place:end]):
+                    these = [turn[n - 1] if 0 < n <= len(turn) else n for n in these]
+            case "left" | "middle" | "right":
+                these = [turn[{"left": 0, "middle": len(turn) // 2, "right": -1}[kind]]]
             case "last":
                 these = [count]
             case "before":

@@ -10,6 +10,8 @@ import re
 from collections import Counter, defaultdict
 from functools import lru_cache
 
+import numpy as np
+
 from assistant.router.actions import Action, Context
 from assistant.router.handlers import HANDLERS
 from assistant.router.language import Language, Reading, language
@@ -42,28 +44,34 @@ class _Model:
         counts = [_grams(_abstract(text, tongue)) for _, text in texts]
         spread = Counter(g for c in counts for g in c)
         self.weight = {g: math.log(1 + len(texts) / n) for g, n in spread.items()}
-        self.intents = [intent for intent, _ in texts]
-        self.by_gram: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        self.intents = list(dict.fromkeys(intent for intent, _ in texts))
+        self.intent_of = np.array([self.intents.index(intent) for intent, _ in texts], dtype=int)
+        by_gram: dict[str, list[tuple[int, float]]] = defaultdict(list)
         for place, grams in enumerate(counts):
             values = {g: n * self.weight[g] for g, n in grams.items()}
             length = math.sqrt(sum(v * v for v in values.values())) or 1.0
             for gram, value in values.items():
-                self.by_gram[gram].append((place, value / length))
+                by_gram[gram].append((place, value / length))
+        self.by_gram = {
+            gram: (np.array([p for p, _ in found]), np.array([v for _, v in found]))
+            for gram, found in by_gram.items()
+        }
 
     def nearest(self, text: str) -> list[tuple[float, str]]:
         """The intents with the cosine of their most similar example, best first."""
-        unseen = math.log(1 + len(self.intents))
+        unseen = math.log(1 + len(self.intent_of))
         values = {g: n * self.weight.get(g, unseen) for g, n in _grams(text).items()}
         length = math.sqrt(sum(v * v for v in values.values())) or 1.0
-        scores: defaultdict[int, float] = defaultdict(float)
+        scores = np.zeros(len(self.intent_of))
         for gram, value in values.items():
-            for place, other in self.by_gram.get(gram, ()):
-                scores[place] += value * other / length
-        best: dict[str, float] = {}
-        for place, score in scores.items():
-            intent = self.intents[place]
-            best[intent] = max(best.get(intent, 0.0), score)
-        return sorted(((s, i) for i, s in best.items()), reverse=True)
+            if gram in self.by_gram:
+                places, others = self.by_gram[gram]  # a gram has an example once
+                scores[places] += value * others / length
+        best = np.zeros(len(self.intents))
+        np.maximum.at(best, self.intent_of, scores)
+        return sorted(
+            ((float(s), i) for s, i in zip(best, self.intents, strict=True)), reverse=True
+        )
 
 
 def alike(clause: Clause, context: Context, *, sure: bool = False) -> Action | None:

@@ -1,6 +1,7 @@
 """From how people type to the words of the phrases, and back to what they typed.
 
-Contractions and known misspellings are replaced by a table; a word that is one letter off (or two
+Contractions and known misspellings are replaced by a table, letters with accents by those that are
+typed without, and what only sounds ("lol") is left out; a word that is one letter off (or two
 swapped) can be corrected to a word of the phrases. What fills a slot is taken from what was typed.
 """
 
@@ -37,6 +38,8 @@ class Sentence:
         """For each word what stands between it and the next."""
         self.vocabulary = frozenset(self.words)
         self.cache: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.names: Mapping[int, tuple[int, ...]] = {}
+        """Where the names of taught labels begin, and where they can end."""
 
     @property
     def text(self) -> str:
@@ -66,14 +69,33 @@ class Spelling:
     """The table of a language, and the words its phrases know."""
 
     def __init__(
-        self, table: Mapping[str, str], words: Iterable[str], elisions: frozenset[str]
+        self,
+        table: Mapping[str, str],
+        words: Iterable[str],
+        elisions: frozenset[str],
+        *,
+        folding: Mapping[str, str] | None = None,
+        noise: frozenset[str] = frozenset(),
+        real: frozenset[str] = frozenset(),
     ) -> None:
+        """``real``: words that are no misspelling though the phrases do not have them."""
         self._elisions = elisions
-        self._table = {k: tokens_of(v) for k, v in table.items()}
+        self._folding = str.maketrans(dict(folding or {}))
+        self._noise = noise
+        self._table = {self.folded(k): tokens_of(self.folded(v)) for k, v in table.items()}
         self._counts = Counter(words)
+        self._real = real
+
+    def folded(self, text: str) -> str:
+        """``text`` with the letters that people type in place of those they would write."""
+        return text.translate(self._folding)
 
     def read(self, raw: str, *, guess: bool = False) -> Sentence:
         """``raw`` in known words; ``guess`` corrects what is one letter off."""
+        sentence = self._read(raw, guess, self._noise)
+        return sentence if sentence.words else self._read(raw, guess, frozenset())
+
+    def _read(self, raw: str, guess: bool, noise: frozenset[str]) -> Sentence:
         words: list[tuple[str, int, int]] = []
         marks: list[str] = []
         for token in _TOKEN.finditer(raw):
@@ -82,7 +104,11 @@ class Spelling:
                 if marks:
                     marks[-1] += token[0]
                 continue
-            small = text.casefold()
+            small = self.folded(text.casefold())
+            if small in noise:
+                if marks:
+                    marks[-1] += token[0][len(text) :]
+                continue
             end = token.start() + len(text)
             head, mark, tail = small.partition("'")
             if mark and tail and head in self._elisions and small not in self._table:
@@ -99,6 +125,8 @@ class Spelling:
     def _right(self, word: str) -> str:
         """The word of the phrases that is nearly this one, or the word itself."""
         if not _SHORTEST <= len(word) <= _LONGEST or word in self._counts or not word.isalpha():
+            return word
+        if word in self._real:
             return word
         close = {w for key in _deletions(word) for w in self._by_deletion.get(key, ())}
         close = {w for w in close if near(word, w, 1)}

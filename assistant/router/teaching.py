@@ -10,12 +10,17 @@ from typing import Any
 from assistant.router.actions import Action, Context
 from assistant.router.language import Reading
 from assistant.router.names import find_known, name_in
-from assistant.router.pointing import OF_MANY, Handler, discussed, label_in
+from assistant.router.pointing import OF_MANY, POINTED, Handler, discussed, label_in
 from assistant.router.reading import Clause
 from tools.wording import article, is_plural
 
 __all__ = ["TEACHING", "teach_action"]
 
+_COLOUR = re.compile(
+    r"(?:(?:dark|light|bright|pale) )?(?:red|blue|green|yellow|black|white|orange|purple|pink|"
+    r"brown|gr[ea]y|one|none|eleven|twelve|a dozen)",
+    re.I,
+)
 _THE_MANY = re.compile(r"(?:the|some|all|two|three|four|five|several|many|more)\b", re.I)
 _MANY = re.compile(
     r"(?:these|those|they|both|all|here are|here's some|two|three|four|several|some|others)\b|"
@@ -64,6 +69,16 @@ def _on_teach(reading: Reading, clause: Clause, context: Context) -> Action | No
     return action
 
 
+def _on_teach_all(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    """ "Everything I sent so far is a zorb"."""
+    label = name_in(reading.slots["label"], context.labels, plural=True, tongue=clause.tongue)
+    if label is None or clause.question or not context.photo_count:
+        return None
+    return Action(
+        "teach_label", {"label": label, "photos": list(range(1, context.photo_count + 1))}
+    )
+
+
 def _on_teach_bare(reading: Reading, clause: Clause, context: Context) -> Action | None:
     """ "Zorb, a round toy": what follows the comma says what it is."""
     described = re.match(r"(?:an?|my|the|our) ", reading.slots["description"], re.I)
@@ -79,7 +94,10 @@ def _on_described(reading: Reading, clause: Clause, context: Context) -> Action 
     """A description begins with an article or comes after a colon; "…, right?" is none."""
     if clause.question or len(reading.slots["label"].split()) > 3:
         return None
-    if " " not in reading.slots["description"]:
+    said = clause.tongue.read(reading.slots["description"]).words
+    if said and said[0] in clause.tongue.asking:
+        return None  # "…, how many eyes has it got" asks
+    if POINTED.fullmatch(reading.slots["description"]) or " " not in reading.slots["description"]:
         slots = {"label": reading.slots["label"]}  # "…, silly"
         return _on_teach(Reading(reading.intent, slots), clause, context)
     return _on_teach(reading, clause, context)
@@ -109,6 +127,16 @@ def _on_correct_name(reading: Reading, clause: Clause, context: Context) -> Acti
     if len(reading.slots["label"].split()) > 4 or not something:
         return None
     return _on_correct(reading, clause, context)
+
+
+def _on_correct_answer(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    """ "No, three", after "how many are there?": what is no name is the right answer."""
+    answer = reading.slots["answer"].strip(" .!")
+    fits = not clause.question and not context.turn_photos and len(answer.split()) <= 4
+    counted = clause.tongue.counts.get(answer.casefold()) or answer.isdecimal()
+    if not context.answered or not fits or not (counted or _COLOUR.fullmatch(answer)):
+        return None
+    return Action("teach_answer", {"question": context.answered, "answer": answer})
 
 
 def _on_reject(reading: Reading, clause: Clause, context: Context) -> Action | None:
@@ -148,12 +176,14 @@ def _on_choose(reading: Reading, clause: Clause, context: Context) -> Action | N
 TEACHING: dict[str, Handler] = {
     "choose": _on_choose,
     "correct": _on_correct,
+    "correct_answer": _on_correct_answer,
     "correct_name": _on_correct_name,
     "reject": _on_reject,
     "reject_no": _on_reject_no,
     "reject_last": _on_reject_last,
     "teach_described": _on_described,
     "teach": _on_teach,
+    "teach_all": _on_teach_all,
     "teach_bare": _on_teach_bare,
     "teach_here": _on_teach_here,
 }

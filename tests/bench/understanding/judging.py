@@ -38,6 +38,7 @@ ORDER = {
     "teach_answer": ("question", "answer"),
     "undo": ("times",),
     "train_adapter": ("labels",),
+    "detect_objects": ("labels",),
 }
 Call = tuple[str, dict[str, Any]]
 
