@@ -134,7 +134,8 @@ def test_only_a_label_may_be_forgotten_instead_of_everything() -> None:
 @pytest.mark.parametrize(
     "text",
     ["guck mal wie süß", "好可爱啊哈哈", "麻烦看一下", "this is blurry sorry",
-     "trop mignon celui-là", "qué lindo está hoy", "wow look at that", "taken last summer in Lisbon"],
+     "trop mignon celui-là", "qué lindo está hoy", "wow look at that",
+     "taken last summer in Lisbon"],
 )  # fmt: skip
 def test_a_remark_beside_a_picture_teaches_nothing(text: str) -> None:
     assert "teach_label" not in [tool for tool, _ in calls(text, Context((), (1,), 1))]

@@ -13,7 +13,7 @@ from assistant.router.names import find_known, name_in, names_in
 from assistant.router.ordering import ORDERING
 from assistant.router.pointing import Handler
 from assistant.router.reading import Clause
-from assistant.router.teaching import TEACHING
+from assistant.router.teaching import TEACHING, teach_action
 from assistant.router.training import TRAINING
 
 __all__ = ["HANDLERS", "TAKE_PHOTOS"]
@@ -32,6 +32,7 @@ _LIKE = re.compile(
     re.I,
 )
 _OF = re.compile(r"^(?:(?:pictures?|photos?|images?|drawings?|pics?) )?of (?:an? |the |my )?", re.I)
+_PICTURES = re.compile(r"\s(?:pictures?|photos?|images?|drawings?|pics?|ones?)$", re.I)
 # "show me what you see", "find out who this is": no search
 _NO_QUERY = re.compile(
     r"(?:else|you|me|us|it|this|that|them|all|everything|up|out|how|what|who|why|where|your|more|again|"
@@ -122,9 +123,10 @@ def _on_find(reading: Reading, clause: Clause, context: Context) -> Action | lis
     query = _OF.sub("", reading.slots["query"].strip(" ?!."))
     if _LIKE.fullmatch(query):
         return Action("find_similar", {})
-    known = name_in(query, context.labels, typos=True, tongue=clause.tongue)
-    if known in context.labels:
-        return Action("find_similar", {"query": known})
+    for named in (query, _PICTURES.sub("", query)):  # "all the Rex pics"
+        known = name_in(named, context.labels, typos=True, tongue=clause.tongue)
+        if known in context.labels:
+            return Action("find_similar", {"query": known})
     names = names_in(query, context.labels, clause.tongue)
     if len(names) > 1 and all(n in context.labels for n in names):
         return [Action("find_similar", {"query": n}) for n in names]
@@ -201,6 +203,16 @@ def _on_teach_answer(reading: Reading, clause: Clause, context: Context) -> Acti
     return Action("teach_answer", {"question": question, "answer": answer})
 
 
+def _on_classify(reading: Reading, clause: Clause, context: Context) -> Action | None:
+    """ "The cat", asked "a dog or a cat?", says which; else the words ask."""
+    found = context.recognised
+    if context.asked and found is not None and not clause.question:
+        label = name_in(clause.text, context.labels, tongue=clause.tongue)
+        if label in [c.name for c in found.candidates]:
+            return teach_action(label, context)
+    return Action("classify_image", {})
+
+
 def _on_mumble(reading: Reading, clause: Clause, context: Context) -> Action | None:
     """ "Hm?": with a picture a question, without one nothing."""
     if context.turn_photos and clause.marked:
@@ -244,7 +256,7 @@ HANDLERS: dict[str, Handler] = {
     "ask_colour": _question("what colour is it?"),
     "ask_count": _question("how many are there?"),
     "mumble": _on_mumble,
-    "classify": _plain("classify_image"),
+    "classify": _on_classify,
     "caption": _plain("caption_image"),
     "find_label": _on_find_label,
     "find_like": _plain("find_similar"),

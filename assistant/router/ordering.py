@@ -16,11 +16,20 @@ from tools.wording import join
 
 __all__ = ["ORDERING"]
 
+_STUFF = re.compile(
+    r"\s+(?:stuff|things?|business|nonsense|rubbish|labels?|names?|pictures?|photos?|now|already|"
+    r"again|too|completely)$",
+    re.I,
+)
+_NOT_THIS = re.compile(r"(?:please )?(?:ignore|skip|disregard|don't|do not)\b", re.I)
+
 
 def _on_forget(reading: Reading, clause: Clause, context: Context) -> Sequence[Action] | None:
     label = label_in(reading, clause, context)
     if clause.question:
         return None
+    if label not in context.labels:  # "that gromp stuff", "the gromps now"
+        label = name_in(_STUFF.sub("", reading.slots["label"]), context.labels) or label
     several = names_in(reading.slots["label"], context.labels, clause.tongue)
     if label not in context.labels and len(several) > 1 and set(several) <= set(context.labels):
         return [Action("forget_label", {"label": n}) for n in several]
@@ -132,6 +141,8 @@ def _on_undo(
 ) -> Action | Sequence[Action] | None:
     if clause.question:
         return None
+    if context.turn_photos and _NOT_THIS.match(clause.text):
+        return Action(text=clause.tongue.said("agree"))  # "ignore this one", of the new picture
     named = "label" in reading.slots and not POINTED.fullmatch(reading.slots["label"])
     if named and label_in(reading, clause, context) is None:
         return None

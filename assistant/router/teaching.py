@@ -21,6 +21,7 @@ _COLOUR = re.compile(
     r"brown|gr[ea]y|one|none|eleven|twelve|a dozen)",
     re.I,
 )
+_SHOULD = re.compile(r"(?:should|must)(?:'ve| have| be)\b", re.I)  # "should be blick" asks nothing
 _THE_MANY = re.compile(r"(?:the|some|all|two|three|four|five|several|many|more)\b", re.I)
 _MANY = re.compile(
     r"(?:these|those|they|both|all|here are|here's some|two|three|four|several|some|others)\b|"
@@ -45,6 +46,8 @@ def teach_action(label: str, context: Context, description: str | None = None) -
 def _on_teach(reading: Reading, clause: Clause, context: Context) -> Action | None:
     slot = reading.slots["label"]
     described = reading.slots.get("description")
+    if described and POINTED.fullmatch(described):
+        described = None  # "zorb = this"
     if described and clause.text.startswith(slot) and not context.turn_photos:
         return None  # "zorb: a round toy" speaks of the picture that comes with it
     several = len(context.turn_photos) > 1 or _THE_MANY.match(slot) is not None
@@ -95,8 +98,8 @@ def _on_described(reading: Reading, clause: Clause, context: Context) -> Action 
     if clause.question or len(reading.slots["label"].split()) > 3:
         return None
     said = clause.tongue.read(reading.slots["description"]).words
-    if said and said[0] in clause.tongue.asking:
-        return None  # "…, how many eyes has it got" asks
+    if said and (said[0] in clause.tongue.asking or said[0].isdecimal()):
+        return None  # "…, how many eyes has it got" asks; "…, 3 is a blick" speaks of another
     if POINTED.fullmatch(reading.slots["description"]) or " " not in reading.slots["description"]:
         slots = {"label": reading.slots["label"]}  # "…, silly"
         return _on_teach(Reading(reading.intent, slots), clause, context)
@@ -105,7 +108,8 @@ def _on_described(reading: Reading, clause: Clause, context: Context) -> Action 
 
 def _on_correct(reading: Reading, clause: Clause, context: Context) -> Action | None:
     label = label_in(reading, clause, context)
-    if label is None or clause.question:
+    asks = clause.marked or (clause.question and _SHOULD.match(clause.text) is None)
+    if label is None or asks:
         return None
     if label == discussed(context):  # nobody corrects a name to itself: a letter off is another
         label = label_in(reading, clause, context, typos=False) or label
