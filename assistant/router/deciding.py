@@ -198,6 +198,12 @@ def _merged(actions: Sequence[Action]) -> list[Action]:
             wrong = (last.args or {}).get("label")
             args = {**(action.args or {}), **({"wrong": wrong} if wrong else {})}
             merged[-1] = Action("correct_label", args)
+        elif (
+            last
+            and action.tool == "reject_label"
+            and action.args == {"label": (last.args or {}).get("wrong")}
+        ):
+            continue  # "That's a blick! Not a zorb."
         elif last and last.tool == "forget_label" and action.tool == "undo":
             continue  # "forget zorb, remove it": said twice, not taken back
         elif action not in merged:
