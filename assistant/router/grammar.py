@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 
 from assistant.router.spelling import Sentence, tokens_of
 
-__all__ = ["Fit", "Template", "parse"]
+__all__ = ["Fit", "Template", "parse", "words_in"]
 
 _TOKEN = re.compile(r"[\])]\+|[\[\]()|*]|<\w+>|\{!?\w+\}|[^\s\[\]()|*<>{}]+")
 _MARKS = {":": frozenset(":;=(–—-："), ",": frozenset(",:;=(–—-，：；、")}
@@ -98,12 +98,10 @@ class Template:
         """Whether something is to be filled in."""
         return self.kind in ("slot", "name") or any(p.has_slot for p in self.parts)
 
-    def words(self) -> Iterator[str]:
+    @cached_property
+    def words(self) -> frozenset[str]:
         """Every word that stands in it."""
-        if self.kind == "word":
-            yield from self._spelt
-        for part in self.parts:
-            yield from part.words()
+        return self._spelt if self.kind == "word" else frozenset().union(*map(_words, self.parts))
 
     def samples(self) -> list[str]:
         """Some of the texts that fit, with ``{label}`` where a slot is."""
@@ -248,6 +246,14 @@ def parse(text: str, classes: Mapping[str, Template]) -> Template:
     return tree
 
 
+def words_in(text: str) -> Iterator[str]:
+    """The words of a line, without those of its classes; its brackets are not looked at."""
+    for token in _TOKEN.findall(text):
+        if token[0] not in "[](){}<|*":
+            for atom in _atoms(token, {}):
+                yield from atom.words
+
+
 def _atoms(token: str, classes: Mapping[str, Template]) -> list[Template]:
     if token[0] == "<":
         return [classes[token[1:-1]]]
@@ -262,6 +268,10 @@ def _atoms(token: str, classes: Mapping[str, Template]) -> list[Template]:
         return [Template("rest")]
     # A Chinese sign is a word; what is left stays whole, with the marks that may be in it.
     return [_word(w) for w in ([token.casefold()] if token.isascii() else tokens_of(token))]
+
+
+def _words(part: Template) -> frozenset[str]:
+    return part.words
 
 
 @lru_cache(maxsize=4000)

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from assistant.router.grammar import Template, parse
+from assistant.router.grammar import Template, parse, words_in
 from assistant.router.spelling import Sentence, Spelling, tokens_of
 
 __all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely", "spoken"]
@@ -138,14 +138,17 @@ class Language:
     @cached_property
     def vocabulary(self) -> frozenset[str]:
         """The words that its phrases are made of."""
-        lines = [line for name in ("intents", "answers") for _, line in self._table(name).lines]
-        blocks = [self.block(name) for name in ("lead", "tail", "articles")]
-        words = {w for x in [*lines, *(b for b in blocks if b)] for w in x.words()}
-        return frozenset(words | {self._folded(w) for w in self._data.get("spelling", {})})
+        # From the lines as they stand: of a language that nobody speaks none has to be parsed.
+        lines = [x for name in ("intents", "answers") for _, x in _lines(self._data.get(name, {}))]
+        blocks = [self._data.get(name, "") for name in ("lead", "tail", "articles")]
+        texts = [*(x for x in lines if not x.startswith(_EXAMPLE)), *blocks]
+        texts += self._data.get("classes", {}).values()
+        found = {w for text in texts for w in words_in(self._as_read(text))}
+        return frozenset(found.union(map(self._folded, self._data.get("spelling", {}))))
 
     @cached_property
     def _spelling(self) -> Spelling:
-        words = [w for _, line in self._table("intents").lines for w in line.words()]
+        words = [w for _, line in self._table("intents").lines for w in line.words]
         return Spelling(
             self._data.get("spelling", {}),
             words,
@@ -159,7 +162,10 @@ class Language:
         return text.translate(self._folding)
 
     def _template(self, text: str) -> Template:
-        """The template of a line, its words as they are read in a sentence: small, spelt right."""
+        return parse(self._as_read(text), self._classes)
+
+    def _as_read(self, text: str) -> str:
+        """A line whose words are as they are read in a sentence: small, spelt right."""
         spelling = self._data.get("spelling", {})
 
         def read(word: re.Match[str]) -> str:
@@ -167,7 +173,7 @@ class Language:
             right = str(spelling.get(small, small))
             return small if " " in right else right
 
-        return parse(self._folded(_WORD.sub(read, text)), self._classes)
+        return self._folded(_WORD.sub(read, text))
 
     def _table(self, section: str) -> "_Table":
         if section not in self._tables:
