@@ -140,6 +140,7 @@ def run_trl(given: argparse.Namespace) -> dict[str, Any]:
     ]
     data = datasets.Dataset.from_list(examples)
     clock = Clock()
+    precise = [(p, p.detach().clone()) for p in model.parameters() if p.requires_grad]
 
     class Follow(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -169,9 +170,8 @@ def run_trl(given: argparse.Namespace) -> dict[str, Any]:
         trainer = SFTTrainer(
             model, args=config, train_dataset=data, processing_class=vlm.answerer.processor
         )
-        for weight in model.parameters():
-            if weight.requires_grad:
-                weight.data = weight.data.float()
+        for weight, own in precise:
+            weight.data = own
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(Follow())
         theirs = trainer.data_collator([dict(data[0])])
