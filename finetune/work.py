@@ -93,7 +93,7 @@ def prepare_run(
         if on_event is not None:
             on_event({"event": "forecast", "words": expected.words})
         if settings.training.check_memory:
-            check_memory(expected)
+            check_memory(expected, settings)
     learner = shared_learner(settings, table, plan)
     folder = config.home / "runs"
     _room(folder, learner.describe(), settings)
@@ -173,7 +173,7 @@ def failures(folder: Path) -> Iterator[None]:
         if isinstance(exc, torch.OutOfMemoryError):
             raise TrainingFailed(
                 "The GPU has no memory left: lower training.batch and raise training.accumulation "
-                "by as much, set training.checkpointing, or use the method qlora."
+                "by as much, set training.checkpointing, or train an answerer with qlora."
             ) from exc
         if _UNWRITTEN.search(str(exc)):  # torch and safetensors say it in their own words
             raise TrainingFailed(full) from exc

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from finetune.methods import _part
-from finetune.planning.forecast import forecast_of
+from finetune.planning.answerer import forecast_of
 from finetune.settings import Settings
 from tests.tiny_models import BUILDERS
 from tools.models.hardware import Hardware
@@ -39,6 +39,8 @@ __all__ = [
     "Takes",
     "new_skeleton",
     "parts_of",
+    "save_blip_base",
+    "save_clip_b32",
     "save_smolvlm_256m",
     "skeleton",
     "smolvlm_256m",
@@ -235,10 +237,35 @@ def save_smolvlm_256m(folder: Path) -> Path:
     processor.image_processor.max_image_size = {"longest_edge": side}
     processor.image_seq_len = (side // config.vision_config.patch_size // config.scale_factor) ** 2
     config.image_token_id = processor.tokenizer.convert_tokens_to_ids("<image>")
+    return _saved(AutoModelForImageTextToText, config, processor, folder, torch.bfloat16)
+
+
+def save_clip_b32(folder: Path) -> Path:
+    """The same of CLIP ViT-B/32."""
+    config, (tiny, processor) = CLIPConfig(), BUILDERS["clip"]()
+    side, text = config.vision_config.image_size, config.text_config
+    processor.image_processor.size = {"shortest_edge": side}
+    processor.image_processor.crop_size = {"height": side, "width": side}
+    processor.tokenizer.model_max_length = text.max_position_embeddings
+    text.bos_token_id = tiny.config.text_config.bos_token_id
+    text.eos_token_id = tiny.config.text_config.eos_token_id
+    return _saved(AutoModel, config, processor, folder, torch.float32)
+
+
+def save_blip_base(folder: Path) -> Path:
+    """The same of BLIP's captioner base, which sees 384 pixels."""
+    config, (tiny, processor) = BlipConfig(), BUILDERS["blip"]()
+    side = config.vision_config.image_size
+    processor.image_processor.size = {"height": side, "width": side}
+    for name in ("bos_token_id", "sep_token_id", "eos_token_id", "pad_token_id"):
+        setattr(config.text_config, name, getattr(tiny.config.text_config, name))
+    return _saved(AutoModelForImageTextToText, config, processor, folder, torch.float32)
+
+
+def _saved(auto: Any, config: Any, processor: Any, folder: Path, dtype: torch.dtype) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
-    model.save_pretrained(folder)
+        auto.from_config(config, dtype=dtype).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 

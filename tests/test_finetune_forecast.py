@@ -1,6 +1,7 @@
 """The memory forecast: its parts are exact where they can be, and a training that can't fit ends
 before anything is loaded. Peaks of whole trainings are measured by `tests.bench.forecast`."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,24 @@ import bitsandbytes as bnb
 import pytest
 from safetensors.torch import load_file
 
-from finetune.data import Row
+from finetune.data import Row, gather, make_plan
+from finetune.data.table import DESCRIBE
+from finetune.events import EventLog
+from finetune.learners.learner import Session
 from finetune.methods import adapt
-from finetune.planning.forecast import check_memory, forecast, nf4_bytes, parameters_of
+from finetune.pipeline import make_learner
+from finetune.planning import forecast as forecasts
+from finetune.planning.answerer import nf4_bytes
+from finetune.planning.forecast import check_memory, forecast, parameters_of, planned
+from finetune.planning.pairs import _HOLES
+from finetune.planning.rehearsal import held_by
 from finetune.settings import Settings
 from finetune.settings.files import load_settings, with_assignments
+from finetune.training.collate import Shown
 from finetune.vlm import open_vlm
 from finetune.work import prepare_run
 from tests.finetune_data import class_folders
+from tests.roles_data import captioned
 from tests.tiny_models import built
 from tools.config import ModelChoice, load_config
 from tools.errors import SettingsError
@@ -80,10 +91,10 @@ def test_what_is_learned_takes_twelve_bytes_and_four_a_weight() -> None:
 
 
 def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
-    check_memory(found())
+    check_memory(found(), tiny())
     large = replace(found(), step=10**16)
     with pytest.raises(SettingsError) as told:
-        check_memory(large)
+        check_memory(large, tiny())
     said = str(told.value)
     assert said.startswith("This training would take about 10000000.")
     assert "GB are free: lower training.batch" in said
@@ -106,3 +117,130 @@ def test_it_is_told_before_the_model_is_loaded_and_written_to_the_run(tmp_path: 
 def test_what_it_cannot_rehearse_it_does_not_forecast() -> None:
     assert forecast(tiny(method="linear"), ROWS) is None
     assert forecast(tiny(model__answerer=str(built("blip"))), ROWS) is None
+    assert forecast(tiny(role="embedder", model__embedder=str(built("siglip2"))), ROWS) is None
+    assert forecast(tiny(role="captioner", model__captioner=str(built("llava"))), ROWS) is None
+
+
+# --- pairs of a picture and a text: the embedder and the captioner --------------------------------
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What each role learns from."""
+    root = tmp_path_factory.mktemp("pictures")
+    (root / "captions").mkdir()
+    return {
+        "embedder": class_folders(root / "classes"),
+        "captioner": captioned(root / "captions"),
+    }
+
+
+def of(role: str, kind: str, pictures: dict[str, Path], **keys: Any) -> tuple[Settings, Any, Any]:
+    """Settings of a role with a tiny model, its data and what is to be measured with."""
+    source = {"data__source": str(pictures[role]), "data__evaluation": "split"}
+    settings = tiny(role=role, **{f"model__{role}": str(built(kind))}, **source, **keys)
+    table = gather(settings.data, load_config())
+    return settings, table, make_plan(table, settings.data)
+
+
+PAIRS = pytest.mark.parametrize(
+    ("role", "kind", "method"),
+    [
+        ("embedder", "clip", "lora"),
+        ("embedder", "siglip", "lora"),
+        ("captioner", "blip", "lora"),
+        ("captioner", "blip", "full"),
+    ],
+)
+
+
+@PAIRS
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_step_of_pairs_is_what_it_holds_when_it_is_done(
+    role: str, kind: str, method: str, checkpointing: bool, pictures: dict[str, Path]
+) -> None:
+    """The same pass with numbers, counted as the rehearsal counts."""
+    keys = {"method": method, "training__batch": 8, "training__checkpointing": checkpointing}
+    settings, table, plan = of(role, kind, pictures, **keys)
+    told = forecast(settings, table.rows)
+    assert told is not None
+    learner: Any = make_learner(settings, table, plan)
+    trained = [p for _, p in learner.adapted.trained()]
+    assert told.trained == sum(p.numel() for p in trained)
+    ours = sum(p.numel() for n, p in learner.model.named_parameters() if ".lora_" not in n)
+    assert told.weights == 4 * ours
+    rows = sorted(table.rows, key=lambda row: -len(row.answer or ""))[:8]
+    held = held_by(
+        learner.model,
+        lambda: learner.loss(learner.collate([Shown(row) for row in rows])),
+        checkpointing=checkpointing,
+    )
+    gradients = 4 * told.trained
+    assert told.step == pytest.approx(_HOLES * (held - gradients) + gradients, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("role", "kind", "method"), [("embedder", "clip", "lora"), ("captioner", "blip", "full")]
+)
+def test_what_is_recomputed_teaches_the_same(
+    role: str, kind: str, method: str, pictures: dict[str, Path], tmp_path: Path
+) -> None:
+    losses = []
+    for again in (False, True):
+        keys = {"method": method, "training__checkpointing": again}
+        settings, table, plan = of(
+            role, kind, pictures, training__max_steps=3, training__lr=0.01, **keys
+        )
+        learner: Any = make_learner(settings, table, plan)
+        log = EventLog(tmp_path / str(again) / "events.jsonl")
+        learner.fit(table.take(plan.final.train), [], Session(tmp_path / str(again), log), 0)
+        assert learner.model.is_activation_checkpointing is again
+        losses.append([e["loss"] for e in map(json.loads, log.text().splitlines()) if "loss" in e])
+    assert len(set(losses[0])) > 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_batch_of_pairs_is_told_with_its_texts(pictures: dict[str, Path]) -> None:
+    many = [Row(Path("a.png"), f"thing {n:03}", photo_id="a") for n in range(130)]
+    said = [
+        Row(Path("a.png"), None, DESCRIBE, "a red disc" + " again" * n, photo_id="a")
+        for n in range(9)
+    ]
+    eyes = {"role": "embedder", "model__embedder": str(built("clip")), "training__batch": 4}
+    words = {"role": "captioner", "model__captioner": str(built("blip")), "training__batch": 4}
+    expected = {
+        "4 pictures and 256 texts of up to 16 tokens": (eyes, many[:128]),  # all, as two templates
+        "4 pictures and 8 texts of up to 16 tokens": (eyes, many),  # those of the batch
+        "4 pictures and 6 texts of up to 16 tokens": (eyes, said),  # and two of others
+        "4 pictures with captions of up to 48 tokens": (words, said),
+    }
+    for words_, (keys, rows) in expected.items():
+        told = forecast(tiny(**keys), rows)
+        assert told is not None and told.words.endswith(f"({words_})")
+
+
+def test_the_embedder_takes_more_with_more_classes() -> None:
+    keys = {"role": "embedder", "model__embedder": str(built("clip"))}
+    few, many = (
+        forecast(tiny(**keys), [Row(Path("a.png"), f"{n}", photo_id="a") for n in range(count)])
+        for count in (8, 80)
+    )
+    assert few is not None and many is not None and many.step > 1.5 * few.step
+
+
+def test_pairs_that_cannot_fit_are_refused_with_what_helps(
+    pictures: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, table, _ = of("captioner", "blip", pictures, method="full")
+    plain = forecast(settings, table.rows)
+    assert plain is not None
+    monkeypatch.setattr(forecasts, "free_memory", lambda device: plain.peak - 1)
+    decided, told = planned(settings, table.rows)
+    assert decided.training.checkpointing is True
+    assert told is not None and told.step < plain.step
+    monkeypatch.setattr(forecasts, "free_memory", lambda device: 1)
+    with pytest.raises(SettingsError) as refused:
+        check_memory(told, decided)
+    said = str(refused.value)
+    assert "use the method lora, or choose a smaller model" in said
+    assert "qlora" not in said and "set training.checkpointing" not in said

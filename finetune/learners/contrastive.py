@@ -71,15 +71,12 @@ class EmbedderLearner(Fitting):
     def collate(self, items: Sequence[Shown]) -> Batch:
         """The pictures, each text of the batch once in every template, and (N,) which is whose."""
         own = [item.row.label or item.row.answer or "" for item in items]
-        every = len(self.classes) if len(self.classes) <= _TOLD_APART else 0
-        # Two captions of others at least: a picture alone with its own has nothing to learn.
-        rivals = [] if self.classes else sorted({row.answer or "" for row in self._taught})[:2]
-        texts = list(self.classes[:every]) or sorted({*own, *rivals})
-        said = [t.format(text) for text in texts for t in self._templates()]
+        texts = self._compared(own)
         pictures = self.embedder.picture_inputs([item.image() for item in items])
+        said = self.embedder.text_inputs(self._said(texts))
         return {
             **{f"picture_{name}": value for name, value in pictures.items()},
-            **{f"text_{name}": value for name, value in self.embedder.text_inputs(said).items()},
+            **{f"text_{name}": value for name, value in said.items()},
             "labels": torch.tensor([texts.index(text) for text in own]),
         }
 
@@ -131,6 +128,17 @@ class EmbedderLearner(Fitting):
         super().save(folder)
         if self.classes:  # else nothing here has needed them, and whoever does will measure them
             self._sight().background.save(folder / BACKGROUND)
+
+    def _compared(self, own: Sequence[str]) -> list[str]:
+        """What pictures are compared with, their ``own`` texts among it."""
+        if 0 < len(self.classes) <= _TOLD_APART:
+            return list(self.classes)
+        # Two captions of others at least: a picture alone with its own has nothing to learn.
+        rivals = [] if self.classes else sorted({row.answer or "" for row in self._taught})[:2]
+        return sorted({*own, *rivals})
+
+    def _said(self, texts: Sequence[str]) -> list[str]:
+        return [t.format(text) for text in texts for t in self._templates()]
 
     def _templates(self) -> tuple[str, ...]:
         return TEMPLATES if self.classes else ("{}",)

@@ -108,6 +108,10 @@ class _Loop(nn.Module):
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         return {"loss": self._loss(batch)}
 
+    def activation_checkpointing_enable(self, **keywords: Any) -> None:
+        """What the Trainer asks of a model whose activations are to be recomputed."""
+        self.model.activation_checkpointing_enable(**keywords)
+
     def state_dict(self, *args: Any, **keywords: Any) -> dict[str, Any]:  # type: ignore[override]
         whole = super().state_dict(*args, **keywords)
         return {name: weight for name, weight in whole.items() if name in self._trained}

@@ -8,16 +8,38 @@ files, data or what the machine has.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv
 
-__all__ = ["language_model", "step_bytes"]
+__all__ = ["fused", "held_by", "language_model", "step_bytes"]
+
+
+def held_by(model: Any, loss: Callable[[], Tensor], *, checkpointing: bool) -> int:
+    """Bytes that computing ``loss`` and going back from it holds at most, weights not counted.
+
+    ``model``: on the meta device, with what trains marked; from now on it trains. What ``loss``
+    gives it is counted where ``loss`` makes it.
+    """
+    model.train()
+    if checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
+    with _Held(model) as held:
+        loss().backward()
+    return held.peak
+
+
+def fused(model: Any) -> None:
+    """Have it compute attention as the kernels of a CPU or GPU do, where it can have it so."""
+    AttentionInterface.register("rehearsed", _attention)
+    AttentionMaskInterface.register("rehearsed", lambda *args, **keywords: None)
+    model.set_attn_implementation("rehearsed")
 
 
 def language_model(model: Any) -> Any:
@@ -45,25 +67,25 @@ def step_bytes(
     backward pass, unless ``inputs`` says that something there trains.
     """
     config = model.config.get_text_config()
-    model.to(dtype).train()
-    AttentionInterface.register("rehearsed", _attention)
-    reader.set_attn_implementation("rehearsed")
-    if checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
+    model.to(dtype)
+    fused(reader)
     shape = (batch, tokens, config.hidden_size)
     needed = inputs or checkpointing
     embedded = torch.empty(shape, dtype=dtype, device="meta", requires_grad=needed)
     right = torch.empty(places, dtype=torch.long, device="meta")
-    # Given whole: what makes one of a row of ones and zeros looks at their values.
+
+    # Given whole: some readers look at the values of a row of ones and zeros.
     mask = torch.empty((batch, 1, tokens, tokens), dtype=torch.bool, device="meta")
-    with _Held(model) as held:
+
+    def loss() -> Tensor:
         seen = reader(inputs_embeds=embedded, attention_mask=mask, use_cache=False)[0]
         logits = model.get_output_embeddings()(seen.flatten(0, 1)[:places])
-        loss = model.loss_function(
+        found: Tensor = model.loss_function(
             logits=logits, labels=None, vocab_size=config.vocab_size, shift_labels=right
         )
-        loss.backward()
-    return held.peak
+        return found
+
+    return held_by(model, loss, checkpointing=checkpointing)
 
 
 class _Held(TorchDispatchMode):
