@@ -39,7 +39,7 @@ CASES: dict[str, tuple[Role, list[tuple[str, int]]]] = {
     "pocket-embedder": ("embedder", [("lora", 8), ("lora", 64)]),
     "pocket-captioner": ("captioner", [("lora", 8), ("full", 8)]),
     "clip": ("embedder", [("lora", 8), ("lora", 64)]),
-    "blip": ("captioner", [("lora", 4), ("full", 4)]),
+    "blip": ("captioner", [("lora", 4), ("lora", 16), ("full", 4)]),
     "smolvlm": ("answerer", [("lora", 1), ("lora", 4), ("projector", 1)]),
 }  # fmt: skip
 _POCKET = {"answerer": "pocket:llava", "embedder": "pocket:clip", "captioner": "pocket:blip"}
