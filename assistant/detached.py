@@ -20,10 +20,14 @@ _LOW = 10  # niceness: a conversation beside it stays quick
 def main(arguments: list[str]) -> None:
     """Start ``arguments[1:]`` once the file ``arguments[0]`` is free."""
     turn, *command = arguments
+    said, saying = os.pipe()
     child = os.fork()
     if child:
         _say(str(child))
-        return
+        return  # which closes the pipe
+    os.close(saying)
+    os.read(said, 1)  # returns once the number stands before whatever is said here
+    os.close(said)
     os.setsid()
     os.nice(_LOW)
     held = os.open(turn, os.O_RDWR | os.O_CREAT, 0o600)

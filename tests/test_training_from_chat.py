@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,3 +175,23 @@ def test_one_trains_while_another_waits_and_both_can_be_stopped(home: Path) -> N
         os.kill(pid, signal.SIGKILL)
         reply = until(first, lambda t: not t.goes_on)
         assert trained(reply).state == "failed" and "ended from outside" in reply.text
+
+
+def test_a_process_says_its_number_first(tmp_path: Path) -> None:
+    """However late the one that starts it gets to say it."""
+    slow = """
+import os, sys, time
+from assistant import detached
+say, first = detached._say, os.getpid()
+detached._say = lambda line: (time.sleep(0.5) if os.getpid() == first else None, say(line))
+detached.main([sys.argv[1], sys.executable, "-c", "import os; print(os.getpid())"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", slow, str(tmp_path / "turn")],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    number, begun, own = done.stdout.split()
+    assert begun == "begun" and number == own
