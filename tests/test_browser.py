@@ -158,6 +158,7 @@ def test_a_message_is_edited_said_again_and_taken_back(
         expect(page.locator("#imp-chat").get_by_text("Described the picture")).to_be_visible()
         screen.wait()
         page.click("#imp-chat button[aria-label=Retry]:visible")
+        page.wait_for_selector("#imp-box .stop-button")  # the last answer is still there until then
         screen.answered(after=2)
         expect(page.locator(".imp-photos figcaption")).to_have_text(["photo 1"])
         page.click("#imp-chat button[aria-label=Undo]:visible")
