@@ -64,6 +64,8 @@ def calls(text: str, context: Context) -> list[tuple[str, dict[str, Any] | None]
         ("这是{label}吗", "这是zorb吗？", {"label": "zorb"}),
         ("[so|very]+ (big|red)+ {a}", "very so big red dog", {"a": "dog"}),
         ("[so|very]+ (big|red)+ {a}", "very dog", None),
+        ("this [_] toy is {a}", "this lil toy is a dog", {"a": "a dog"}),
+        ("this _ toy", "this very lil toy", None),
     ],
 )  # fmt: skip
 def test_templates(template: str, text: str, slots: dict[str, str] | None) -> None:
@@ -126,6 +128,65 @@ def test_what_strangers_say(
     assert calls(text, context) == wanted
 
 
+TWO = Context(("zorb", "blick"), (2, 3), 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "wanted"),
+    [
+        # Talk before and after, with a comma, a dash, a small picture or nothing between.
+        ("ok so this lil guy is called a snorble, remember that pls", Context((), (1,), 1),
+         [("teach_label", {"label": "snorble"})]),
+        ("this, my dear, is a grommet", Context((), (1,), 1),
+         [("teach_label", {"label": "grommet"})]),
+        ("meet biscuit 🐶 he's my dog", Context((), (1,), 1),
+         [("teach_label", {"label": "biscuit"})]),
+        ("i looked again thats not a zorb after all", Context(("zorb",), (), 1),
+         [("reject_label", {"label": "zorb"})]),
+        ("ugh hit send too early, take that back", TAUGHT, [("undo", {})]),
+        ("grommet. remember it.", Context((), (1,), 1), [("teach_label", {"label": "grommet"})]),
+        # Several pictures, each with its name.
+        ("first a zorb, then a blick", TWO,
+         [("teach_label", {"photos": [2], "label": "zorb"}),
+          ("teach_label", {"photos": [3], "label": "blick"})]),
+        ("1 = spring washer, 2 = lock washer", Context((), (1, 2), 2),
+         [("teach_label", {"photos": [1], "label": "spring washer"}),
+          ("teach_label", {"photos": [2], "label": "lock washer"})]),
+        # Who is not sure asks.
+        ("this is a zorb. is it?", Context((), (1,), 1),
+         [("classify_image", {"labels": ["zorb"]})]),
+        ("my brother says this is a zorb, but i am not sure", Context((), (1,), 1),
+         [("classify_image", {"labels": ["zorb"]})]),
+        ("das ist ein zorb, aber ich bin nicht sicher", Context((), (1,), 1),
+         [("classify_image", {"labels": ["zorb"]})]),
+        ("did i take the same teapot twice in these", Context((), (1, 2), 2),
+         [("compare_images", {})]),
+    ],
+)  # fmt: skip
+def test_clauses_beside_talk(
+    text: str, context: Context, wanted: list[tuple[str, dict[str, Any]]]
+) -> None:
+    assert calls(text, context) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nobody believes me that this is a zorb", "i wish this was a zorb",
+     "the left one is bigger and the right one is smaller", "if that is a zorb, i am the queen",
+     "i drew this, took me an hour", "das ist leider ziemlich unscharf geworden, sorry",
+     "she said it is a zorb, but i am not so sure"],
+)  # fmt: skip
+def test_a_clause_in_doubt_teaches_nothing(text: str) -> None:
+    assert "teach_label" not in [tool for tool, _ in calls(text, TWO)]
+
+
+def test_everything_but_a_label_is_not_everything() -> None:
+    wiping = Context(("zorb", "blick"), (), 1, wiping=True)
+    assert calls("yes, everything except the zorb", wiping) == [
+        ("forget_label", {"label": "blick"})
+    ]
+
+
 def test_only_a_label_may_be_forgotten_instead_of_everything() -> None:
     wiping = Context(("zorb", "blick"), (), 1, wiping=True)
     assert calls("not everything, only the zorbs", wiping) == [("forget_label", {"label": "zorb"})]
@@ -179,7 +240,7 @@ def test_an_order_to_forget_everything_asks_first_and_yes_does_it(
 
 
 def test_what_only_resembles_an_order_that_loses_something_is_asked_about() -> None:
-    said = decide("take zorb out of your memory for good, would be lovely", TAUGHT)[0]
+    said = decide("please stop all knowing of zorbs", TAUGHT)[0]
     assert said.tool == "" and said.text == "I understood: forget zorb. Is that what you want?"
     order, neither = said.options
     assert calls(order, TAUGHT) == [("forget_label", {"label": "zorb"})]
@@ -304,7 +365,8 @@ def test_nothing_is_taught_by_small_talk() -> None:
 
 def test_the_set_is_as_large_as_it_should_be_and_a_third_is_held_out() -> None:
     lines = cases()
-    before = [c for c in lines if not c.intent.endswith(("(development)", "(blind)"))]
+    before = [c for c in lines if not c.intent.endswith(("(development)", "blind)"))]
     held = sum(c.part == "held out" for c in lines)
     assert sum(c.part == "blind" for c in lines) > 150
+    assert sum(c.part == "later blind" for c in lines) > 250
     assert len(before) >= 400 and 0.3 < held / len(before) < 0.4

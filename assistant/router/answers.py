@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from assistant.router.actions import Action, Context
 from assistant.router.language import Language, Reading
-from assistant.router.names import name_in
+from assistant.router.names import name_in, names_in
 from assistant.router.teaching import teach_action
 from tools.artifacts import Change, Recognition
 from tools.wording import article, capital, join
@@ -24,7 +24,10 @@ def reply_to_question(message: str, context: Context, tongue: Language) -> list[
     if context.turn_photos or not open_question or message.strip()[-1:] in ("?", "？"):
         return None
     handlers = _WIPE if context.wiping else _DOUBT if context.doubt is not None else _OPEN
-    for text in _bare(message, tongue):
+    texts = _bare(message, tongue)
+    if context.doubt is not None:  # "same thing, different angle"
+        texts += [t.strip() for t in message.split(",")[:-1]]
+    for text in texts:
         for reading in tongue.readings(tongue.read(text), "answers"):
             answer = handlers.get(reading.intent)
             actions = answer(reading, context, tongue) if answer is not None else None
@@ -180,6 +183,14 @@ def _on_wipe(reading: Reading, context: Context, tongue: Language) -> list[Actio
     return [Action("forget_everything", {})]
 
 
+def _on_except(reading: Reading, context: Context, tongue: Language) -> list[Action] | None:
+    """ "Everything except the zorbs", asked whether to forget everything."""
+    kept = names_in(reading.slots["list"], context.labels, tongue)
+    if not kept or not set(kept) <= set(context.labels):
+        return _on_no_wipe(reading, context, tongue)
+    return [Action("forget_label", {"label": n}) for n in context.labels if n not in kept]
+
+
 def _on_no_wipe(reading: Reading, context: Context, tongue: Language) -> list[Action] | None:
     return [Action(text=tongue.said("wipe_kept"))]
 
@@ -212,4 +223,9 @@ _DOUBT: dict[str, Answer] = {
     "refused": _on_doubt(_kept),
     "named": _on_named,
 }
-_WIPE: dict[str, Answer] = {"only": _on_only, "yes": _on_wipe, "refused": _on_no_wipe}
+_WIPE: dict[str, Answer] = {
+    "only": _on_only,
+    "except": _on_except,
+    "yes": _on_wipe,
+    "refused": _on_no_wipe,
+}

@@ -9,37 +9,17 @@ from dataclasses import replace
 
 from assistant.router.actions import Action, Context
 from assistant.router.answers import reply_to_question
-from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
+from assistant.router.handlers import HANDLERS
 from assistant.router.language import LONGEST, Language, language, likely
-from assistant.router.names import mentioned, name_in, named
-from assistant.router.reading import Clause, clauses, halves
-from assistant.router.similar import alike
-from assistant.router.spelling import tokens_of
-from assistant.router.teaching import teach_action
-from tools.wording import article, is_plural, join, singular
+from assistant.router.names import named
+from assistant.router.reading import Clause, clauses, halves, pieces
+from assistant.router.unmatched import ORDERS, photo_alone, unmatched, with_photos
+from tools.wording import article, join
 
 __all__ = ["decide"]
 
-_DEICTIC = re.compile(
-    r"\b(?:it|its|this|that|these|those|they|them|he|she|there|picture|photo|image|drawing|here|"
-    r"colou?rs?|how many|see|left|right|above|below|top|bottom|background|shape|object|wearing|"
-    r"holding|count|bigger|smaller|largest)\b",
-    re.I,
-)
 _NUMBERED = re.compile(r"(\b(?:photo|picture|image|pic|drawing|number)s?\s*)?#(\d+)", re.I)
 _MANY = re.compile(r"\b(?:these|those|they|them|both|all)\b", re.I)
-# What begins like this is a sentence and no name.
-_TELLS = re.compile(
-    r"(?:this|that|these|those|it|i|we|you|he|she|they|there|here|its|let|do|don't|please|can)\b",
-    re.I,
-)
-_NAME_PARTS = 8  # words, or Chinese signs, of a name that stands alone
-_ORDERS = re.compile(r"(?:count|read|point|locate|answer)\b", re.I)
-_ABOUT_PARTS = re.compile(
-    r"(?:how (?:many|big|old|tall|much|long)|what colou?r|which colou?r|where|colou?r)\b|"
-    r".*\b(?:doing|wearing|holding|have|has|got|made of)\b",
-    re.I,
-)
 
 
 def decide(message: str, context: Context) -> list[Action]:
@@ -71,7 +51,7 @@ def _finished(
     actions = _merged(actions)
     if context.turn_photos and actions and not any(a.tool or a.options for a in actions):
         # "Hello!" with a picture: the greeting is no reason not to look.
-        actions = [_photo_alone(context)]
+        actions = [photo_alone(context)]
     actions = [_with_open(a, message, context, tongue) for a in actions]
     deeds = [a for a in actions if a.tool] or actions[:1]
     deeds = deeds or [Action(text=tongue.said("abilities"))]
@@ -91,7 +71,7 @@ def _taken_apart(message: str, context: Context, tongue: Language) -> tuple[list
     """The actions of all clauses, and whether the table knew one of them."""
     found = clauses(message, tongue, context.photo_count, context.turn_photos)
     if not found:
-        return ([_photo_alone(context)] if context.turn_photos else []), False
+        return ([photo_alone(context)] if context.turn_photos else []), False
     actions: list[Action] = []
     idle: list[Action] = []
     understood = False
@@ -99,12 +79,14 @@ def _taken_apart(message: str, context: Context, tongue: Language) -> tuple[list
         known = _understood(clause, context) or _loosely(clause, context)
         understood = understood or known is not None
         if known is None:
-            known = _unmatched(clause, context, bool(actions))
+            known = unmatched(clause, context, bool(actions))
             if not clause.question:
                 # A sentence that says nothing to us matters only when no other does.
                 idle += known
                 continue
         actions += known
+    if not any(a.tool for a in actions) and any(map(_names, idle)):
+        return idle, understood  # "Zorb. Remember it."
     return actions or idle, understood
 
 
@@ -112,20 +94,67 @@ def _understood(clause: Clause, context: Context) -> list[Action] | None:
     """What the table makes of a clause, or of its parts."""
     for first, second in halves(clause, "starts"):
         right, left = _understood(second, context), _read(first, context)
-        asks = second.question or _ORDERS.match(second.text) is not None
+        asks = second.question or ORDERS.match(second.text) is not None
         if right is None and left is not None and asks and _read(clause, context) is None:
-            right = _unmatched(second, context, True)
+            right = unmatched(second, context, True)
         if right is not None:
             if left is None and first.question:
-                left = _unmatched(first, context, False)
+                left = unmatched(first, context, False)
             if left is None and first.photos:
-                right = [_with_photos(a, first) for a in right]
+                right = [with_photos(a, first) for a in right]
             return [*(left or ()), *right]
     whole = _read(clause, context)
     if whole is None:
         parts = (_read(second, context) for _, second in halves(clause, "tells"))
         whole = next((p for p in parts if p is not None), None)
-    return whole
+    return _of_pieces(clause, context) if whole is None else whole
+
+
+def _of_pieces(clause: Clause, context: Context) -> list[Action] | None:
+    """What some of the pieces of a clause say, when the others are only talk."""
+    if len(clause.sentence.words) > LONGEST:
+        return None
+    parts = pieces(clause, joined=False)
+    for place in range(1, len(parts) - 1):  # "this, my dear, | is a zorb"
+        text = " ".join(p.text for n, p in enumerate(parts) if n != place)
+        found = _read(replace(clause, sentence=clause.tongue.read(text)), context)
+        if found is not None and any(a.tool for a in found):
+            return found
+    for joined in (False, True):
+        if joined and clause.question:
+            return None  # "what is he wearing and holding": one question
+        actions: list[Action] = []
+        for piece in pieces(clause, joined=joined):
+            known = _read(piece, context) or _loosely(piece, context) or ()
+            # Of one picture one name: what comes after "this is Rex" says more of him.
+            actions += [a for a in known if not (_names(a) and any(map(_names, actions)))]
+        if any(_is_talk(a, context) for a in actions):
+            continue
+        if any(a.tool for a in actions):
+            doubted = clause.tongue.fits("doubts", clause.text)
+            if any(_names(a) or a.tool == "reject_label" for a in actions):
+                actions = [a for a in actions if (a.tool, a.args) != ("classify_image", {})]
+            return [_asked(a) if doubted else a for a in actions if a.tool]
+    return None
+
+
+def _is_talk(action: Action, context: Context) -> bool:
+    """Whether what would be a name is too long for a piece of a clause: "rather blurred, sorry"."""
+    label = str((action.args or {}).get("label", ""))
+    talk = label.islower() and len(label.split()) > 3
+    return _names(action) and talk and label not in context.labels
+
+
+def _names(action: Action) -> bool:
+    return action.tool in ("teach_label", "correct_label")
+
+
+def _asked(action: Action) -> Action:
+    """What would be taught by somebody who is sure, as a question."""
+    if not _names(action):
+        return action
+    args = {k: v for k, v in (action.args or {}).items() if k == "photos"}
+    return Action("classify_image", {"labels": [(action.args or {})["label"]], **args})
 
 
 def _read(clause: Clause, context: Context) -> list[Action] | None:
@@ -142,7 +171,7 @@ def _read(clause: Clause, context: Context) -> list[Action] | None:
             done = HANDLERS[reading.intent](reading, clause, context)
             if done is not None:
                 found = [done] if isinstance(done, Action) else list(done)
-                return [_with_photos(a, clause) for a in found]
+                return [with_photos(a, clause) for a in found]
     return None
 
 
@@ -153,14 +182,8 @@ def _loosely(clause: Clause, context: Context) -> list[Action] | None:
         done = HANDLERS[reading.intent](reading, clause, context)
         if done is not None:
             found = [done] if isinstance(done, Action) else list(done)
-            return [_with_photos(a, clause) for a in found]
+            return [with_photos(a, clause) for a in found]
     return None
-
-
-def _with_photos(action: Action, clause: Clause) -> Action:
-    if clause.photos and action.tool in TAKE_PHOTOS:
-        return replace(action, args={"photos": list(clause.photos), **(action.args or {})})
-    return action
 
 
 def _with_open(action: Action, message: str, context: Context, tongue: Language) -> Action:
@@ -178,7 +201,9 @@ def _with_open(action: Action, message: str, context: Context, tongue: Language)
 
 
 def _joined(found: list[Clause]) -> list[Clause]:
-    """ "No." and what follows it belong together."""
+    """ "No." and what follows it belong together; so do a statement and "is it?" after it."""
+    if len(found) > 1 and found[-1].question and found[-1].tongue.fits("checks", found[-1].text):
+        found = [replace(c, marked=True) for c in found[:-1]]
     if len(found) > 1 and not found[1].question:
         opener = found[0].tongue.block("openers")
         sentence = found[0].sentence
@@ -200,10 +225,13 @@ def _merged(actions: Sequence[Action]) -> list[Action]:
             merged[-1] = Action("correct_label", args)
         elif (
             last
+            and last.tool == "correct_label"
             and action.tool == "reject_label"
-            and action.args == {"label": (last.args or {}).get("wrong")}
-        ):
-            continue  # "That's a blick! Not a zorb."
+            and (action.args or {}).get("label") != (last.args or {}).get("label")
+        ):  # "That's a blick! Not a zorb."
+            merged[-1] = replace(
+                last, args={"wrong": (action.args or {})["label"], **(last.args or {})}
+            )
         elif last and last.tool == "forget_label" and action.tool == "undo":
             continue  # "forget zorb, remove it": said twice, not taken back
         elif action not in merged:
@@ -215,65 +243,3 @@ def _merged(actions: Sequence[Action]) -> list[Action]:
         # "Do you know what this is? It's a zorb": the question was answered.
         merged = [a for a in merged if a.tool != "classify_image"]
     return merged
-
-
-def _photo_alone(context: Context) -> Action:
-    return Action("classify_image" if context.labels else "caption_image", {})
-
-
-def _unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
-    """A clause that no line of the table fits: a name, a question about the picture, or neither."""
-    text, tongue = clause.text, clause.tongue
-    has_photo = bool(context.turn_photos or context.photo_count or clause.photos)
-    short = len(clause.sentence.words) <= LONGEST
-    known = mentioned(text, context.labels) if short else []
-    name = name_in(text, context.labels, typos=True, tongue=tongue) if short else None
-    ordered = _ORDERS.match(text) is not None
-    if name not in context.labels and (_TELLS.match(text) or _remarks(clause)):
-        name = None
-    if name and not clause.question and not ordered and not later:
-        if context.turn_photos:
-            if len(context.turn_photos) > 1 and is_plural(name) and name.islower():
-                name = singular(name)
-            return [_with_photos(Action("teach_label", {"label": name}), clause)]
-        if context.asked or (name in context.labels and context.recognised):
-            return [_with_photos(teach_action(name, context), clause)]
-        if name in context.labels:
-            return [Action("find_similar", {"query": name})]
-    guessed = alike(clause, context, sure=clause.question and has_photo)
-    if guessed is not None:
-        return [_with_photos(guessed, clause)]
-    if clause.question or ordered:
-        about = bool(
-            context.turn_photos or clause.photos or later or _DEICTIC.search(text) or known
-        )
-        if about and not has_photo:
-            return [Action(text=tongue.said("send_first"))]
-        if known and not ordered and not _ABOUT_PARTS.match(text):
-            if not context.turn_photos and not clause.photos and not _DEICTIC.search(text):
-                return [Action("find_similar", {"query": known[0]})]
-            return [_with_photos(Action("classify_image", {"labels": known[:1]}), clause)]
-        if about:
-            question = _as_question(text, clause.question)
-            return [_with_photos(Action("answer_question", {"question": question}), clause)]
-        return [Action(text=tongue.said("cant_answer"))]
-    if later:
-        return []
-    if context.turn_photos or clause.photos:
-        return [_with_photos(_photo_alone(context), clause)]
-    return [Action(text=tongue.said("not_understood"))]
-
-
-def _remarks(clause: Clause) -> bool:
-    """Whether what stands alone is too long for a name, or what people say of a picture."""
-    parts = tokens_of(clause.text)
-    return (
-        len(clause.text.split()) > 4
-        or len(parts) > _NAME_PARTS
-        or any(t.fits("remarks", clause.text) for t in (clause.tongue, language("en")))
-    )
-
-
-def _as_question(text: str, asks: bool) -> str:
-    text = text[:1].lower() + text[1:]
-    return f"{text}?" if asks and not text.endswith("?") else text

@@ -5,6 +5,7 @@
     [please|now]+ (so|very)+ good   the same as often as they come: at all, at least once
     colou?r {label} : {rest} *      a letter that may be missing, a colon that must be, any rest
     {!label}                        the name of a label that is taught, and nothing else
+    this [_] toy                    any one word
 
 Knows nothing of languages, intents or tools. A part is matched at a place of a sentence once,
 however many templates have it, so hundreds of templates cost little and none can blow up.
@@ -27,7 +28,7 @@ Fit = dict[str, tuple[int, int]]
 
 
 class Template:
-    """A tree of words. ``kind`` is seq, alt, opt, many, word, slot, name, mark or rest."""
+    """A tree of words. ``kind`` is seq, alt, opt, many, word, any, slot, name, mark or rest."""
 
     def __init__(self, kind: str, text: str = "", parts: tuple["Template", ...] = ()) -> None:
         self.kind = kind
@@ -46,12 +47,11 @@ class Template:
         if self.kind == "word":
             fits = start < len(words) and words[start] in self._spelt
             return (start + 1,) if fits else ()
+        if self.kind == "any":
+            return (start + 1,) if start < len(words) else ()
         if self.kind == "mark":
-            return (
-                (start,)
-                if start and not _MARKS[self.text].isdisjoint(sentence.marks[start - 1])
-                else ()
-            )
+            mark = sentence.marks[start - 1] if start else ""
+            return () if _MARKS[self.text].isdisjoint(mark) else (start,)
         if self.kind == "name":
             return sentence.names.get(start, ())
         if self.kind in ("rest", "slot"):
@@ -68,7 +68,7 @@ class Template:
         match self.kind:
             case "word":
                 return self._spelt
-            case "slot" | "name" | "rest":
+            case "any" | "slot" | "name" | "rest":
                 return None
             case "alt":
                 return _union(p.first for p in self.parts)
@@ -260,12 +260,12 @@ def _atoms(token: str, classes: Mapping[str, Template]) -> list[Template]:
     if token[0] == "{":
         name = token[1:-1]
         return [Template("name", name[1:]) if name[0] == "!" else Template("slot", name)]
-    if token in _MARKS:
-        return [Template("mark", token)]
-    if token == "，":
-        return [Template("mark", ",")]
+    if token in (*_MARKS, "，"):
+        return [Template("mark", token if token in _MARKS else ",")]
     if token == "*":
         return [Template("rest")]
+    if token == "_":
+        return [Template("any")]
     # A Chinese sign is a word; what is left stays whole, with the marks that may be in it.
     return [_word(w) for w in ([token.casefold()] if token.isascii() else tokens_of(token))]
 

@@ -1,13 +1,15 @@
 """One handler an intent: what a phrase that fits means here, or that it means nothing.
 
 Those that change memory are in :mod:`assistant.router.teaching` and
-:mod:`assistant.router.ordering`, those about training in :mod:`assistant.router.training`; these
-ask and talk. Knows nothing of how a message is taken apart.
+:mod:`assistant.router.ordering`, those about training in :mod:`assistant.router.training`, those
+that compare in :mod:`assistant.router.comparing`; these ask and talk. Knows nothing of how a
+message is taken apart.
 """
 
 import re
 
 from assistant.router.actions import Action, Context
+from assistant.router.comparing import COMPARING
 from assistant.router.language import Reading
 from assistant.router.names import find_known, name_in, names_in
 from assistant.router.ordering import ORDERING
@@ -43,9 +45,10 @@ _NO_QUERY = re.compile(
 
 _OTHER = re.compile(
     r"(?:some|any)(?:thing|one|body) else|not?(?: (?:really|at all|that))?|nah|nope|naw|yes|what|"
-    r"neither|none|other|another|else|isn't it|whatever",
+    r"(?:it|that|this)(?: is|'s)? not|is not|neither|none|other|another|else|isn't it|whatever",
     re.I,
 )
+_CERTAIN = re.compile(r"\b(?:sure|confident|certain)\b", re.I)
 _WITHIN = re.compile(r"\b(?:in|on|from|within) (?:this|that|the|my|it|here|there|these)\b.*", re.I)
 _EVERYTHING = re.compile(
     r"(?:(?:all|every|everything|each|any|the|these|those|of|you|can|see|it|this|that|them|here|"
@@ -72,7 +75,10 @@ def _on_among(reading: Reading, clause: Clause, context: Context) -> Action | No
     slots = ", ".join(reading.slots[k] for k in ("list", "other") if k in reading.slots)
     names = names_in(slots, context.labels, clause.tongue)
     asking = clause.tongue.asking  # "which it is, zorb or blick"
-    names = [n for n in names if not _OTHER.fullmatch(n) and n.split()[0].casefold() not in asking]
+    asked = [n for n in names if n.split()[0].casefold() in asking]
+    if asked and reading.intent == "among_names":
+        return None  # "is it | a zorb": another line has it without the question
+    names = [n for n in names if not _OTHER.fullmatch(n) and n not in asked]
     # "is it red or blue?" is a question about the picture
     nouns = re.search(r"\b(?:an?|ein|eine|einen|un|une|una|uno)\b", slots, re.I)
     ordered = not clause.question and reading.intent == "among"
@@ -109,16 +115,6 @@ def _on_is_it_asked(reading: Reading, clause: Clause, context: Context) -> Actio
     return _on_is_it(reading, clause, context) if clause.marked else None
 
 
-def _on_compare(reading: Reading, clause: Clause, context: Context) -> Action | None:
-    if len(clause.photos) == 1:
-        here = context.turn_photos[-1] if context.turn_photos else context.photo_count
-        if here != clause.photos[0]:
-            return Action("compare_images", {"photos": sorted((clause.photos[0], here))})
-    typed = [int(n) for n in re.findall(r"\b\d\b", clause.text)]  # "compare 1 and 3"
-    photos = list(clause.photos) if len(clause.photos) > 1 else typed if len(typed) == 2 else []
-    return Action("compare_images", {"photos": photos} if photos else {})
-
-
 def _on_find(reading: Reading, clause: Clause, context: Context) -> Action | list[Action] | None:
     query = _OF.sub("", reading.slots["query"].strip(" ?!."))
     if _LIKE.fullmatch(query):
@@ -137,7 +133,8 @@ def _on_find(reading: Reading, clause: Clause, context: Context) -> Action | lis
         clause.text,
         re.I,
     )
-    if context.turn_photos and here:
+    asked = _WITHIN.search(query) is not None and context.photo_count and not context.labels
+    if asked or (context.turn_photos and here):
         return None  # a question about the picture
     return Action("find_similar", {"query": query})
 
@@ -160,12 +157,14 @@ def _on_report(reading: Reading, clause: Clause, context: Context) -> Action | N
         pointed = re.fullmatch(r"(?:it|that|this(?: one)?|him|her)", slot, re.I) and not re.search(
             r"\bat\b|\bdoing\b", clause.text
         )
-        if pointed and re.search(r"\b(?:sure|confident|certain)\b", clause.text):
+        if pointed and _CERTAIN.search(clause.text):
             return None  # of what it just said
         if pointed and found is not None and found.source == "taught" and found.label:
             return Action("report_knowledge", {"label": found.label})
         return Action("report_knowledge", {})
     label = name_in(slot, context.labels, plural=True, typos=True, tongue=clause.tongue)
+    if known is None and context.recognised and _CERTAIN.search(clause.text):
+        return None  # "how sure are you, on a scale of 1 to 10": of what it just said
     return Action("report_knowledge", {"label": label} if label else {})
 
 
@@ -197,7 +196,8 @@ def _question(text: str) -> Handler:
 def _on_teach_answer(reading: Reading, clause: Clause, context: Context) -> Action | None:
     question, answer = (reading.slots[k].strip(" \"“”'?,.;:") for k in ("question", "answer"))
     if question.endswith(" the") and answer.startswith("is "):  # "… who made it the answer is …"
-        question, answer = question.removesuffix(" the"), answer.removeprefix("is ")
+        answer = answer.removeprefix("is ")
+    question = re.sub(r"\W*(?:\s(?:and|the|correct|right))+$", "", question)
     if not question or not answer:
         return None
     return Action("teach_answer", {"question": question, "answer": answer})
@@ -241,12 +241,11 @@ HANDLERS: dict[str, Handler] = {
     **TEACHING,
     **ORDERING,
     **TRAINING,
+    **COMPARING,
     "teach_answer": _on_teach_answer,
     "report": _on_report,
     "known": _on_known,
     "why": _on_why,
-    "compare": _on_compare,
-    "look_alike": _on_compare,
     "among": _on_among,
     "among_names": _on_among_names,
     "is_it": _on_is_it,

@@ -21,7 +21,9 @@ __all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely", 
 LANGUAGES = ("en", "de", "fr", "es", "zh")
 LONGEST = 60  # words of a clause that is matched; a longer one is no order
 _EXAMPLE = "~ "
-_WORD = re.compile(r"(?<![<{\w])[^\W\d_]+(?![>}\w?'])")  # of a line, but no class, slot or colou?r
+_WORD = re.compile(
+    r"(?<![<{\w/])[^\W\d_]+(?![>}\w?'/])"
+)  # of a line, but no class, slot or colou?r
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Language:
         self.counts = {self._folded(k): int(v) for k, v in data.get("counts", {}).items()}
         self.between: str = data.get("between", "or|and|vs\\.?")
         self.joints = frozenset(self._folded(data.get("joints", "")).split())
+        self.reasons = frozenset(self._folded(data.get("reasons", "")).split())
+        self.hedges = frozenset(self._folded(data.get("hedges", "")).split())
         self.asking = frozenset(self._folded(data.get("asking", "")).split())
         self._data = data
         self._classes: dict[str, Template] = {}

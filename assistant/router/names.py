@@ -54,7 +54,7 @@ def name_in(
     known = find_known(bare, labels, typos=typos)
     if known is not None:
         return known
-    if not quoted and re.search(r"[:：]\s|[,，]\s", bare):
+    if not quoted and re.search(r"[:：]\s|,\s|，", bare):
         return None  # two things were said
     if not quoted and (not is_name(bare, tongue) or (bare == text and _NO_NOUN.fullmatch(bare))):
         return None

@@ -36,6 +36,9 @@ def _on_forget(reading: Reading, clause: Clause, context: Context) -> Sequence[A
     if POINTED.fullmatch(reading.slots["label"]):
         # "Forget it" means what was just done, not all that was ever taught of it.
         return [Action("forget_pictures", {}) if clause.photos else Action("undo", {})]
+    if context.turn_photos and label not in context.labels:
+        # "Delete the background", of the picture that comes with it: nobody taught me that.
+        return [Action(text=clause.tongue.said("not_understood"))]
     return [Action("forget_label", {"label": label})] if label else None
 
 

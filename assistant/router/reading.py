@@ -4,14 +4,16 @@ Knows nothing of what a clause means or of tools; the words are data (``*.yaml``
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from assistant.router.grammar import Template
 from assistant.router.language import LONGEST, Language
+from assistant.router.sides import sided
 from assistant.router.spelling import Sentence
 
-__all__ = ["Clause", "clauses", "halves"]
+__all__ = ["Clause", "clauses", "halves", "pieces"]
 
 _END = re.compile(
     r"(?<!\bmr)(?<!\bmrs)(?<!\bms)(?<!\bdr)(?<!\bprof)(?<!\bst)[.!?…]+(?=[\s)\"”]|$)(?!\s\d)"
@@ -21,6 +23,7 @@ _END = re.compile(
 _TAIL = 6  # words of what only ends a sentence
 _MOST = 24  # clauses of a message that are read
 _ONES = ("nth", "last", "before", "lasttwo", "firsttwo", "all", "left", "middle", "right")
+_CUTS = ",，、;；–—-()"
 _SIDES = ("left", "middle", "right")
 
 
@@ -42,8 +45,12 @@ class Clause:
     @property
     def question(self) -> bool:
         """Whether it asks, by its mark or its first word."""
-        first = self.sentence.words[0] if self.sentence.words else ""
-        return self.marked or first in self.tongue.asking
+        words, denied = self.sentence.words, self.tongue.block("denied")
+        if self.marked or not words or words[0] not in self.tongue.asking:
+            return self.marked
+        end = max(denied.ends(self.sentence, 0), default=0) if denied is not None else 0
+        subjects = self.tongue.block("subjects")  # "isn't it …" asks, "can't tell" does not
+        return not end or end == len(words) or bool(subjects and subjects.ends(self.sentence, end))
 
 
 def clauses(
@@ -71,6 +78,10 @@ def clauses(
             found.append(Clause(whole, asks, tongue))
             continue
         sentence, asks = _plain(whole, tongue, asks)
+        if several := sided(sentence, tongue, photo_count, turn_photos):
+            last = several[-1][1]
+            found += [Clause(s, asks and s is last, tongue, (n,)) for n, s in several]
+            continue
         clause = _referred(Clause(sentence, asks, tongue), photo_count, turn_photos)
         lead = tongue.block("lead")
         dull = lead is not None and len(whole.words) in lead.ends(whole, 0) and not asks
@@ -99,6 +110,35 @@ def halves(clause: Clause, second: str) -> Iterator[tuple[Clause, Clause]]:
             if starts.ends(sentence, begin) or starts.ends(later, 0):
                 first = Clause(sentence.part(0, place), False, tongue, clause.photos)
                 yield first, replace(clause, sentence=later, marked=asks)
+
+
+def pieces(clause: Clause, *, joined: bool) -> list[Clause]:
+    """What stands between its commas, dashes and small pictures; ``joined``: between "and"s too.
+
+    Reasons and conditions ("because …", "if …") are left out: they say nothing for themselves.
+    """
+    sentence, tongue = clause.sentence, clause.tongue
+    words, anchors = sentence.words, tongue.block("anchors")
+    loose = joined and anchors is not None
+    cuts = [0]
+    for place in range(1, len(words)):
+        apart = any(
+            c in _CUTS or unicodedata.category(c) == "So" for c in sentence.marks[place - 1]
+        )
+        if joined:
+            apart = apart or words[place] in tongue.joints or words[place] in tongue.reasons
+            loose = loose and words[place - 1] not in tongue.hedges
+            apart = apart or bool(loose and anchors and anchors.ends(sentence, place))
+        if apart:
+            cuts.append(place)
+    found = []
+    for start, end in zip(cuts, [*cuts[1:], len(words)], strict=True):
+        while start < end and words[start] in tongue.joints:
+            start += 1
+        if start < end and words[start] not in tongue.reasons:
+            part, asks = _plain(sentence.part(start, end), tongue, clause.marked)
+            found.append(replace(clause, sentence=part, marked=asks))
+    return found if len(cuts) > 1 else []
 
 
 def _plain(sentence: Sentence, tongue: Language, asks: bool) -> tuple[Sentence, bool]:
@@ -158,7 +198,7 @@ def _referred(clause: Clause, count: int, turn: tuple[int, ...]) -> Clause:
         if kind == "lasttwo" and (block := tongue.block("references", "changes_after")):
             # "Undo the last two" means changes.
             end = 0 if any(block.ends(sentence, i) for i in range(place)) else end
-        if kind in _SIDES and len(turn) < 2:
+        if kind in _SIDES and len(turn) < 2 and (kind != "middle" or count < 3):
             end = 0  # what is on the left of the one picture
         if not end or (unless is not None and unless.ends(sentence, end)):
             place += 1
@@ -171,6 +211,7 @@ def _referred(clause: Clause, count: int, turn: tuple[int, ...]) -> Clause:
                 if len(turn) > 1 and not any(w.isdecimal() for w in sentence.words[place:end]):
                     these = [turn[n - 1] if 0 < n <= len(turn) else n for n in these]
             case "left" | "middle" | "right":
+                turn = turn if len(turn) > 1 else tuple(range(1, count + 1))
                 these = [turn[{"left": 0, "middle": len(turn) // 2, "right": -1}[kind]]]
             case "last":
                 these = [count]

@@ -98,6 +98,12 @@ def _on_described(reading: Reading, clause: Clause, context: Context) -> Action 
     if clause.question or len(reading.slots["label"].split()) > 3:
         return None
     said = clause.tongue.read(reading.slots["description"]).words
+    if clause.tongue.fits("doubts", reading.slots["description"]):
+        label = label_in(reading, clause, context)
+        return Action("classify_image", {"labels": [label]}) if label else None
+    if said and said[0] in clause.tongue.reasons:  # "…, if you please" describes nothing
+        slots = {"label": reading.slots["label"]}
+        return _on_teach(Reading(reading.intent, slots), clause, context)
     if said and (said[0] in clause.tongue.asking or said[0].isdecimal()):
         return None  # "…, how many eyes has it got" asks; "…, 3 is a blick" speaks of another
     if POINTED.fullmatch(reading.slots["description"]) or " " not in reading.slots["description"]:

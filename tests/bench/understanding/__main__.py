@@ -61,7 +61,7 @@ def main() -> None:
     outcomes = [play(router, c) for c in cases()]
     parts = {
         name: [o for o in outcomes if o.case.part == name]
-        for name in ("development", "held out", "blind")
+        for name in ("development", "held out", "blind", "later blind")
     }
     rows = [r for title, part in parts.items() for r in _table(title, part)]
     milliseconds = statistics.median(o.seconds for o in outcomes) * 1e3

@@ -45,11 +45,12 @@ Call = tuple[str, dict[str, Any]]
 
 def judge(calls: Sequence[Call], expected: str, situation: Situation) -> tuple[bool, bool]:
     """Whether the tools are the expected ones, and whether their arguments are too."""
-    if expected == "harmless":
-        fine = not any(name in CHANGES for name, _ in calls)
-        return fine, fine
     best = (False, False)
     for wanted in _alternatives(expected):
+        if wanted is None:
+            fine = not any(name in CHANGES for name, _ in calls)
+            best = max(best, (fine, fine))
+            continue
         tool = [n for n, _ in calls] == [n for n, _ in wanted]
         args = tool and all(
             _same(name, got, want, situation)
@@ -59,11 +60,14 @@ def judge(calls: Sequence[Call], expected: str, situation: Situation) -> tuple[b
     return best
 
 
-def _alternatives(expected: str) -> Iterator[list[Call]]:
+def _alternatives(expected: str) -> Iterator[list[Call] | None]:
+    """The calls that are equally right; None for whatever changes nothing."""
     tree = ast.parse(expected, mode="eval").body
     for option in tree.values if isinstance(tree, ast.BoolOp) else [tree]:
         if isinstance(option, ast.Name) and option.id == "say":
             yield []
+        elif isinstance(option, ast.Name) and option.id == "harmless":
+            yield None
         else:
             nodes = option.elts if isinstance(option, ast.Tuple) else [option]
             yield [_call(n) for n in nodes]
