@@ -131,14 +131,16 @@ def pieces(clause: Clause, *, joined: bool) -> list[Clause]:
             apart = apart or bool(loose and anchors and anchors.ends(sentence, place))
         if apart:
             cuts.append(place)
-    found = []
+    found: list[Clause] = []
+    if len(cuts) == 1:
+        return found
     for start, end in zip(cuts, [*cuts[1:], len(words)], strict=True):
         while start < end and words[start] in tongue.joints:
             start += 1
         if start < end and words[start] not in tongue.reasons:
             part, asks = _plain(sentence.part(start, end), tongue, clause.marked)
             found.append(replace(clause, sentence=part, marked=asks))
-    return found if len(cuts) > 1 else []
+    return found
 
 
 def _plain(sentence: Sentence, tongue: Language, asks: bool) -> tuple[Sentence, bool]:
