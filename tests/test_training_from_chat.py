@@ -1,10 +1,12 @@
 """Train on what was taught, follow it, stop it, use the result: real processes, a tiny model."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -177,21 +179,38 @@ def test_one_trains_while_another_waits_and_both_can_be_stopped(home: Path) -> N
         assert trained(reply).state == "failed" and "ended from outside" in reply.text
 
 
-def test_a_process_says_its_number_first(tmp_path: Path) -> None:
-    """However late the one that starts it gets to say it."""
+def test_a_process_says_its_number_then_whether_it_has_begun(tmp_path: Path) -> None:
+    """Before the one that starts it returns, however slow either of them is."""
     slow = """
 import os, sys, time
 from assistant import detached
-say, first = detached._say, os.getpid()
-detached._say = lambda line: (time.sleep(0.5) if os.getpid() == first else None, say(line))
-detached.main([sys.argv[1], sys.executable, "-c", "import os; print(os.getpid())"])
+say, first, slow = detached._say, os.getpid(), sys.argv[1] == "parent"
+def late(line):
+    time.sleep(0.5 if slow == (os.getpid() == first) else 0)
+    say(line)
+detached._say = late
+detached.main([sys.argv[2], sys.executable, "-c", "import os; print(os.getpid())"])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", slow, str(tmp_path / "turn")],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    number, begun, own = done.stdout.split()
-    assert begun == "begun" and number == own
+    turn = tmp_path / "turn"
+
+    def said(who: str, log: Path) -> list[str]:
+        with log.open("wb") as file:
+            subprocess.run(
+                [sys.executable, "-c", slow, who, str(turn)],
+                cwd=Path(__file__).parents[1],
+                stdout=file,
+                check=True,
+            )
+        return log.read_text().split()
+
+    for who in ("parent", "child"):
+        number, begun, *_ = said(who, tmp_path / who)
+        assert number.isdigit() and begun == "begun"
+    with turn.open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        (waiting,) = said("child", tmp_path / "waits")
+        assert waiting.isdigit()
+    end = time.monotonic() + 30
+    while len(lines := (tmp_path / "waits").read_text().split()) < 3 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert lines == [waiting, "begun", waiting]
