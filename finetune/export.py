@@ -22,7 +22,7 @@ from transformers import AutoModel, AutoModelForImageTextToText
 from finetune.files import replace_folder, write_text
 from finetune.methods import adapt
 from finetune.runs import Run
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from finetune.settings.stages import whole
 from tools.config import ModelChoice
 from tools.errors import SettingsError, TrainingFailed

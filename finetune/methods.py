@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from finetune.settings import Role, Settings
+from finetune.settings.schema import Role, Settings
 from tools.errors import SettingsError, TrainingFailed
 from tools.models.sources import Located
 

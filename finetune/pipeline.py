@@ -28,7 +28,7 @@ from finetune.learners.exemplars import by_exemplars
 from finetune.learners.learner import InEpisodes, Learner, Session
 from finetune.report import summarise, write_report
 from finetune.runs import Run
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tools.errors import ModelError
 from tools.models.quantizing import import_bitsandbytes
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from finetune.data.table import Row
-from finetune.settings import PromptSettings
+from finetune.settings.schema import PromptSettings
 from tools.errors import DataError, SettingsError
 from tools.forms import FIELD, around_label, named_class
 

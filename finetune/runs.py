@@ -22,8 +22,8 @@ from filelock import FileLock, Timeout
 from finetune.data import Fold, Plan, Report, Row, Table
 from finetune.events import EventLog
 from finetune.files import write_json, write_text
-from finetune.settings import Settings
 from finetune.settings.files import load_settings, read_yaml
+from finetune.settings.schema import Settings
 from tools.errors import TrainingFailed
 
 __all__ = ["Run", "create_run", "delete_run", "list_runs", "open_run"]

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from finetune.speed.nf4 import unpack
 from tools.config import ModelChoice
 from tools.errors import SettingsError

@@ -28,7 +28,7 @@ from finetune.learners.learner import Learner, Session, Stopped
 from finetune.pipeline import execute
 from finetune.planning.forecast import check_memory, planned
 from finetune.runs import Run, create_run
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tools.config import Config
 from tools.errors import SettingsError, TrainingFailed
 from tools.models.hardware import gpu_gigabytes

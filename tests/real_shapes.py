@@ -28,7 +28,7 @@ from transformers import (
 
 from finetune.methods import _part
 from finetune.planning.answerer import forecast_of
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tests.tiny_models import BUILDERS
 from tools.models.hardware import Hardware
 from tools.models.sources import Located

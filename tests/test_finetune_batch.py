@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 from finetune.data.table import Row
 from finetune.planning import forecast as forecasts
 from finetune.planning.forecast import planned
-from finetune.settings import Settings, TrainingSettings
 from finetune.settings.files import load_settings
+from finetune.settings.schema import Settings, TrainingSettings
 from finetune.speed.memory import settings_that_fit
 from tools.errors import TrainingFailed
 

@@ -17,7 +17,7 @@ from finetune.data.table import Row
 from finetune.evaluation.boxes import measure_boxes, more_map50, overlaps
 from finetune.evaluation.predictions import Prediction, read_predictions, write_predictions
 from finetune.learners.box_head import NO_CLASS, BoxHead, corners, generalised_iou, set_loss
-from finetune.settings import DataSettings
+from finetune.settings.schema import DataSettings
 from tests.box_scenes import write_scenes
 from tests.finetune_data import command, events, read, run_folder
 from tests.tiny_models import built

@@ -291,7 +291,7 @@ sys.meta_path.insert(0, Watch())
 from pathlib import Path
 from finetune.data import Fold, Plan, Report, Row, Table
 from finetune.pipeline import make_learner
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 rows = tuple(Row(Path(n), label=n, photo_id=n) for n in "ab")
 make_learner(Settings(method="linear"), Table(rows, Report()), Plan("", Fold((), (), ()), ()))
 import transformers, peft

@@ -11,8 +11,8 @@ from PIL import Image
 
 from finetune.data import Report, Row, Table, gather, make_plan
 from finetune.data.prepared import write_prepared
-from finetune.settings import DataSettings
 from finetune.settings.files import load_settings, read_yaml, strategies
+from finetune.settings.schema import DataSettings
 from tests.finetune_data import class_folders, command, picture
 from tools.config import load_config
 from tools.errors import DataError, SettingsError

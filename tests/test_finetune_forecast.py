@@ -21,8 +21,8 @@ from finetune.planning.answerer import nf4_bytes
 from finetune.planning.forecast import check_memory, forecast, parameters_of, planned
 from finetune.planning.pairs import _HOLES
 from finetune.planning.rehearsal import held_by
-from finetune.settings import Settings
 from finetune.settings.files import load_settings, with_assignments
+from finetune.settings.schema import Settings
 from finetune.training.collate import Shown
 from finetune.vlm import open_vlm
 from finetune.work import prepare_run

@@ -10,8 +10,8 @@ import torch
 from finetune.data import Row
 from finetune.methods import adapt
 from finetune.prompts import Prompts
-from finetune.settings import PromptSettings
 from finetune.settings.files import load_settings, with_assignments
+from finetune.settings.schema import PromptSettings
 from finetune.training.collate import Collator, RowDataset
 from finetune.vlm import IGNORED, open_vlm
 from tests.finetune_data import picture

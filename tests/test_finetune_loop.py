@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from finetune.events import EventLog
-from finetune.settings import TrainingSettings
+from finetune.settings.schema import TrainingSettings
 from finetune.training.loop import EpochDataset, Job, train
 
 

@@ -14,8 +14,8 @@ from torch.func import functional_call
 from finetune.data import Report, Row, Table
 from finetune.learners.episodes import Pool, episode_plan
 from finetune.learners.maml import Initialisation
-from finetune.settings import MamlSettings, Settings
 from finetune.settings.files import load_settings
+from finetune.settings.schema import MamlSettings, Settings
 from tests.finetune_data import class_folders, command, events, read, run_folder
 from tests.tiny_models import built
 from tools.errors import DataError, SettingsError

@@ -12,7 +12,7 @@ from accelerate.commands.config import load_config_from_file
 
 from finetune.data import Fold, Plan, Report, Table
 from finetune.distributed.team import shared_learner
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tests.finetune_data import command, events, process, read, run_folder, split_folders
 from tests.tiny_models import built
 from tools.errors import SettingsError

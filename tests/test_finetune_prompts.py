@@ -10,8 +10,8 @@ from finetune.data import Row
 from finetune.evaluation.scoring import AnswerScorer
 from finetune.prompts import Prompts
 from finetune.runs import open_run
-from finetune.settings import PromptSettings, Settings
 from finetune.settings.files import load_settings, with_assignments
+from finetune.settings.schema import PromptSettings, Settings
 from finetune.training.collate import Collator, RowDataset
 from finetune.vlm import IGNORED, Vlm, open_vlm
 from tests.finetune_data import TINY, class_folders, command, picture, read, run_folder

@@ -18,8 +18,8 @@ from finetune.learners.captioning import CaptionLearner
 from finetune.learners.contrastive import EmbedderLearner, contrastive_loss
 from finetune.learners.learner import Session, Stopped
 from finetune.pipeline import make_learner
-from finetune.settings import Settings, TrainingSettings
 from finetune.settings.files import load_settings
+from finetune.settings.schema import Settings, TrainingSettings
 from finetune.training.collate import Shown
 from finetune.training.loop import last_checkpoint
 from finetune.vlm import IGNORED

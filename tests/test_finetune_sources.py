@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from finetune.data import Table, gather, make_plan
-from finetune.settings import DataSettings
+from finetune.settings.schema import DataSettings
 from tests.finetune_data import command, picture, read, run_folder
 from tools.config import load_config
 from tools.errors import DataError, SettingsError

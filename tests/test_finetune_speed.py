@@ -12,8 +12,8 @@ from torch import Tensor
 from finetune.data import Row
 from finetune.methods import Adapted, adapt
 from finetune.prompts import Prompts
-from finetune.settings import AugmentationSettings, Settings, SpeedSettings
 from finetune.settings.files import load_settings, with_assignments
+from finetune.settings.schema import AugmentationSettings, Settings, SpeedSettings
 from finetune.speed.batches import LengthSampler
 from finetune.speed.features import FeatureStore
 from finetune.speed.quick import quick, where_not

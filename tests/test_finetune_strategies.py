@@ -14,8 +14,8 @@ from finetune.cli import app
 from finetune.methods import Adapted, adapt
 from finetune.planning.machine import Machine, look_at_machine
 from finetune.planning.recommend import open_strategies, recommend
-from finetune.settings import Settings
 from finetune.settings.files import strategies
+from finetune.settings.schema import Settings
 from tests.real_shapes import CONFIGS, new_skeleton, parts_of, skeleton, taken_by
 from tools.models.quantizing import _all_but_language
 

@@ -12,8 +12,8 @@ import torch
 from finetune.data import Row
 from finetune.methods import adapt
 from finetune.prompts import Prompts
-from finetune.settings import Settings
 from finetune.settings.files import load_settings, with_assignments
+from finetune.settings.schema import Settings
 from finetune.training.collate import Collator, RowDataset
 from finetune.training.gradients import check_gradients
 from finetune.vlm import IGNORED, open_vlm

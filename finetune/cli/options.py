@@ -15,8 +15,8 @@ import typer
 import yaml
 from pydantic.fields import FieldInfo
 
-from finetune.settings import Settings
 from finetune.settings.files import load_settings, read_yaml, strategies, with_assignments
+from finetune.settings.schema import Settings
 from finetune.settings.stages import laid_over
 from tools.errors import SettingsError
 

@@ -8,7 +8,7 @@ import typer
 
 from finetune.cli import options as o
 from finetune.cli.show import show_json, worded
-from finetune.settings import Task
+from finetune.settings.schema import Task
 from tools.errors import SettingsError
 
 app = typer.Typer(

@@ -19,7 +19,7 @@ from typing import Any
 
 from finetune.data.table import Found, Source, Split
 from finetune.data.tables import columns_of, each_caption, found_in
-from finetune.settings import DataSettings
+from finetune.settings.schema import DataSettings
 from tools.errors import DataError, PhotoError, SettingsError
 from tools.whole import whole_file
 

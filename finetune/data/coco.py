@@ -12,7 +12,7 @@ from typing import Any
 
 from finetune.data.boxes import Boxed, Sides
 from finetune.data.table import DESCRIBE, Box, Found, Source
-from finetune.settings import DataSettings
+from finetune.settings.schema import DataSettings
 from tools.errors import DataError
 
 __all__ = ["coco_boxes", "coco_rows", "is_coco"]

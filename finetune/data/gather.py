@@ -13,7 +13,7 @@ from pathlib import Path
 
 from finetune.data.sources import find_rows
 from finetune.data.table import Found, Report, Row, Table
-from finetune.settings import DataSettings
+from finetune.settings.schema import DataSettings
 from tools.config import Config
 from tools.errors import DataError, PhotoError
 from tools.images import open_photo

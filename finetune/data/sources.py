@@ -12,7 +12,7 @@ from finetune.data.arrow import arrow_files, arrow_source, hub_folder
 from finetune.data.coco import coco_boxes, coco_rows, is_coco
 from finetune.data.table import Found, Source, Split
 from finetune.data.tables import PREPARED, TABLES, read_json, table_rows
-from finetune.settings import DataSettings
+from finetune.settings.schema import DataSettings
 from tools.config import Config
 from tools.errors import DataError
 

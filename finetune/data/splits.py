@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from finetune.data.table import Table
-from finetune.settings import DataSettings
+from finetune.settings.schema import DataSettings
 from tools.errors import DataError
 
 __all__ = ["FEW", "Fold", "Plan", "make_plan"]

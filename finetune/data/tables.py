@@ -14,7 +14,7 @@ from typing import Any
 
 from finetune.data.boxes import Boxed, boxed_from_json
 from finetune.data.table import DESCRIBE, Box, Found, Split
-from finetune.settings import DataSettings
+from finetune.settings.schema import DataSettings
 from tools.errors import DataError
 
 __all__ = [

@@ -21,7 +21,7 @@ from finetune.distributed import processes, sharding
 from finetune.files import replace_folder
 from finetune.learners.learner import Learner, Session, Stopped
 from finetune.pipeline import make_learner
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tools.errors import SettingsError, TrainingFailed
 
 __all__ = ["check_processes", "learn_along", "shared_learner"]

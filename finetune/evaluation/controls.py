@@ -25,7 +25,7 @@ from finetune.evaluation.metrics import Kind, compare, decisive, told
 from finetune.evaluation.predictions import Prediction, same_answer
 from finetune.files import write_bytes
 from finetune.learners.learner import Learner, Session
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tools.images import Photo
 from tools.wording import article, capital
 

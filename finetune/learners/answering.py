@@ -23,7 +23,7 @@ from finetune.files import replace_folder, write_json
 from finetune.learners.learner import Session, base_facts
 from finetune.methods import Adapted, adapt
 from finetune.prompts import Prompts
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from finetune.settings.stages import stages_of, whole
 from finetune.speed.quick import Quick, quick, where_not
 from finetune.training import loop

@@ -30,7 +30,7 @@ from finetune.files import write_json
 from finetune.learners.box_head import NO_CLASS, BoxHead, corners, set_loss
 from finetune.learners.learner import Session
 from finetune.learners.on_embedder import OnEmbedder, with_weights
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from finetune.training import loop
 from finetune.training.augment import augmentation
 from finetune.training.collate import Change

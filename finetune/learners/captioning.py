@@ -18,7 +18,7 @@ from finetune.data import Row
 from finetune.evaluation.predictions import Prediction
 from finetune.learners.fitting import Batch, Fitting
 from finetune.learners.learner import Session
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from finetune.training.collate import Shown
 from finetune.vlm import IGNORED, padded
 from tools.config import ModelChoice

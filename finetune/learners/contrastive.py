@@ -23,7 +23,7 @@ from finetune.evaluation.predictions import Prediction
 from finetune.learners.exemplars import Exemplars, embedded, predictions_of, zero_shot
 from finetune.learners.fitting import Batch, Fitting
 from finetune.learners.learner import Session
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from finetune.training.collate import Shown
 from tools.config import ModelChoice
 from tools.errors import DataError

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from finetune.data import Fold, Plan, Row, Table
-from finetune.settings import MamlSettings, Settings
+from finetune.settings.schema import MamlSettings, Settings
 from tools.errors import DataError, SettingsError
 
 __all__ = ["Episode", "Pool", "episode_plan"]

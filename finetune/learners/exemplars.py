@@ -15,7 +15,7 @@ from scipy.special import softmax
 from finetune.data import Plan, Row, Table
 from finetune.evaluation.predictions import Prediction
 from finetune.learners.learner import Session
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tools.config import load_config
 from tools.models import open_models
 from tools.recognizer import Recognizer, Sample

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from finetune.data import Row
 from finetune.learners.learner import Session, base_facts
 from finetune.methods import Adapted, adapt
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from finetune.training import loop
 from finetune.training.augment import augmentation
 from finetune.training.collate import RowDataset, Shown

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from finetune.data.table import Row
 from finetune.evaluation.predictions import Prediction
 from finetune.events import EventLog, Told
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tools.errors import TrainingError
 from tools.models.sources import Located
 

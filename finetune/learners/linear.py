@@ -24,7 +24,7 @@ from finetune.evaluation.predictions import Prediction
 from finetune.files import write_json
 from finetune.learners.learner import Session
 from finetune.learners.on_embedder import OnEmbedder
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from finetune.training import loop
 from finetune.training.augment import augmentation
 from finetune.training.collate import Change

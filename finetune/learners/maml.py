@@ -30,7 +30,7 @@ from finetune.learners.episodes import Episode, Pool
 from finetune.learners.exemplars import Exemplars, embedded
 from finetune.learners.learner import Session
 from finetune.learners.on_embedder import OnEmbedder, with_weights
-from finetune.settings import MamlSettings, Settings
+from finetune.settings.schema import MamlSettings, Settings
 from finetune.training import loop
 from tools.errors import DataError, TrainingFailed
 

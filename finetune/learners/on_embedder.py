@@ -16,7 +16,7 @@ from finetune.data import Row
 from finetune.evaluation.predictions import Prediction
 from finetune.learners.exemplars import open_sight, zero_shot
 from finetune.learners.learner import base_facts
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tools.config import ModelChoice
 from tools.errors import SettingsError
 from tools.models.sources import locate

@@ -17,7 +17,7 @@ from finetune.files import write_json
 from finetune.learners.exemplars import Exemplars
 from finetune.learners.learner import Session
 from finetune.learners.on_embedder import OnEmbedder
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tools.errors import TrainingFailed
 
 __all__ = ["PrototypeLearner"]

@@ -18,7 +18,7 @@ from finetune.methods import adapt
 from finetune.planning.forecast import Forecast, parameters_of
 from finetune.planning.rehearsal import language_model, step_bytes
 from finetune.prompts import Prompts
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from finetune.settings.stages import whole
 from finetune.speed.nf4 import fits_unpacked
 from finetune.speed.quick import where_not

@@ -17,7 +17,7 @@ from typing import Any
 
 from finetune.data import Row
 from finetune.planning.machine import free_memory
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tools.errors import SettingsError
 from tools.models.hardware import Hardware
 from tools.models.quantizing import import_bitsandbytes

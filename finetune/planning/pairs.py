@@ -21,7 +21,7 @@ from finetune.learners.contrastive import EmbedderLearner
 from finetune.learners.fitting import Batch, Fitting
 from finetune.planning.forecast import Forecast
 from finetune.planning.rehearsal import fused, held_by
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from tools.config import ModelChoice
 from tools.models.hardware import Hardware, choose_hardware
 from tools.models.loading import load_processor, load_skeleton, quiet

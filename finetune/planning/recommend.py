@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from finetune.planning.machine import Machine
-from finetune.settings import Settings, Task
 from finetune.settings.files import load_settings, read_yaml, strategies
+from finetune.settings.schema import Settings, Task
 from tools.config import ModelChoice
 from tools.errors import ModelMissing
 from tools.models.sources import download_command, locate

@@ -13,7 +13,7 @@ from accelerate.utils import find_executable_batch_size
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from finetune.settings import TrainingSettings
+from finetune.settings.schema import TrainingSettings
 from tools.errors import TrainingFailed
 from tools.models.loading import on_device
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from finetune.settings import SpeedSettings
+from finetune.settings.schema import SpeedSettings
 from finetune.speed.lora import lora_in_one_step
 from finetune.speed.tail import only_where_wanted
 from finetune.speed.tower import FrozenTower, why_not

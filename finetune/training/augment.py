@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from finetune.settings import AugmentationSettings
+from finetune.settings.schema import AugmentationSettings
 from finetune.training.collate import Change
 
 __all__ = ["augmentation"]

@@ -24,7 +24,7 @@ from finetune.distributed import processes, sharding
 from finetune.events import EventLog, Told
 from finetune.files import replace_folder
 from finetune.learners.learner import Session
-from finetune.settings import TrainingSettings
+from finetune.settings.schema import TrainingSettings
 from finetune.speed.batches import LengthSampler
 from finetune.speed.memory import settings_that_fit
 from finetune.training.callbacks import Follow

@@ -16,7 +16,7 @@ from finetune.distributed import processes
 from finetune.events import EventLog
 from finetune.files import replace_folder
 from finetune.learners.learner import Session
-from finetune.settings import Settings
+from finetune.settings.schema import Settings
 from finetune.settings.stages import stages_of
 
 __all__ = ["Learned", "Part", "in_turn"]

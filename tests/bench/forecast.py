@@ -25,8 +25,8 @@ from finetune.events import EventLog
 from finetune.learners.learner import Session
 from finetune.pipeline import make_learner
 from finetune.planning.forecast import forecast
-from finetune.settings import Role
 from finetune.settings.files import load_settings, with_assignments
+from finetune.settings.schema import Role
 from tests.finetune_data import class_folders
 from tools.config import load_config
 
