@@ -145,7 +145,7 @@ class Changes:
             other = self.state.find(new)
             if other is not None and other.id != label.id:
                 raise ToolError(
-                    f"There is already a label called {_called(other, new)}: merge {label.name} "
+                    f"There is already a label called {other.told(new)}: merge {label.name} "
                     "into it, or choose another name."
                 )
             if label.name != new:
@@ -160,7 +160,7 @@ class Changes:
             other = self.state.find(alias)
             if other is not None and other.id != label.id:
                 raise ToolError(
-                    f"There is already a label called {_called(other, alias)}: merge {other.name} "
+                    f"There is already a label called {other.told(alias)}: merge {other.name} "
                     f"into {label.name} if they are the same thing, or choose another name."
                 )
             if other is None:
@@ -188,7 +188,7 @@ class Changes:
                 other.id != label.id or name_key(new) == name_key(other.name)
             ):
                 raise ToolError(
-                    f"There is already a label called {_called(other, new)}: "
+                    f"There is already a label called {other.told(new)}: "
                     "choose another name for the new one."
                 )
             mine = {e.photo_id for e in self.state.of(label.id)}
@@ -293,9 +293,3 @@ class Changes:
 
 def _new_id() -> str:
     return secrets.token_hex(6)
-
-
-def _called(label: Label, name: str) -> str:
-    """The label's name, and what else it is called when that is what was said."""
-    same = name_key(name) == name_key(label.name)
-    return label.name if same else f"{name} (another name of {label.name})"

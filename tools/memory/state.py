@@ -36,6 +36,11 @@ class Label:
         """The name and the aliases."""
         return (self.name, *self.aliases)
 
+    def told(self, name: str) -> str:
+        """Its name, and ``name`` beside it when that is another one it was called by."""
+        same = name_key(name) == name_key(self.name)
+        return self.name if same else f"{name} (another name of {self.name})"
+
     def without(self, alias: str) -> "Label":
         """The label when it is no longer also called ``alias``."""
         key = name_key(alias)
