@@ -26,6 +26,7 @@ _ARGUMENTS = [
     "--use-fake-ui-for-media-stream",
 ]
 _PATIENCE = 20_000  # milliseconds: a first answer may wait for the models
+expect.set_options(timeout=_PATIENCE)  # of itself it gives up after five seconds
 
 
 @contextmanager
