@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel
@@ -26,7 +26,6 @@ from finetune.data import Row
 from finetune.data.boxes import Boxed, Frame
 from finetune.evaluation.boxes import SHOWN
 from finetune.evaluation.predictions import Prediction
-from finetune.files import write_json
 from finetune.learners.box_head import NO_CLASS, BoxHead, corners, set_loss
 from finetune.learners.learner import Session
 from finetune.learners.on_embedder import OnEmbedder, with_weights
@@ -124,9 +123,7 @@ class BoxLearner(OnEmbedder):
         return found
 
     def save(self, folder: Path) -> None:
-        weights = {n: w.detach().cpu().contiguous() for n, w in self._head.state_dict().items()}
-        save_file(weights, folder / _WEIGHTS)
-        write_json(folder / "classes.json", list(self.classes))
+        self.keep(folder / _WEIGHTS, self._head.state_dict())
 
     def load(self, folder: Path) -> None:
         try:

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModel
 
 from finetune.data import Row
 from finetune.evaluation.predictions import Prediction
-from finetune.files import write_json
 from finetune.learners.learner import Session
 from finetune.learners.on_embedder import OnEmbedder
 from finetune.settings.schema import Settings
@@ -128,9 +127,7 @@ class LinearLearner(OnEmbedder):
         return found
 
     def save(self, folder: Path) -> None:
-        weights = {n: p.detach().cpu().contiguous() for n, p in self._head.trained().items()}
-        save_file(weights, folder / _WEIGHTS)
-        write_json(folder / "classes.json", list(self.classes))
+        self.keep(folder / _WEIGHTS, self._head.trained())
 
     def load(self, folder: Path) -> None:
         self._put(load_file(folder / _WEIGHTS))

@@ -19,13 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from finetune.data import Plan, Row, Table
 from finetune.evaluation.predictions import Prediction
-from finetune.files import write_json
 from finetune.learners.episodes import Episode, Pool
 from finetune.learners.exemplars import Exemplars, embedded
 from finetune.learners.learner import Session
@@ -130,9 +129,8 @@ class MamlLearner(OnEmbedder):
 
     def save(self, folder: Path) -> None:
         vectors, numbers = self._shown()
-        weights = {n: w.detach().cpu().contiguous() for n, w in self._initial.state_dict().items()}
-        save_file({**weights, "vectors": vectors, "numbers": numbers}, folder / _WEIGHTS)
-        write_json(folder / "classes.json", list(self.classes))
+        learned = self._initial.state_dict()
+        self.keep(folder / _WEIGHTS, {**learned, "vectors": vectors, "numbers": numbers})
 
     def load(self, folder: Path) -> None:
         found = load_file(folder / _WEIGHTS)

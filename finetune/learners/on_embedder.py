@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from finetune.data import Row
 from finetune.evaluation.predictions import Prediction
+from finetune.files import write_json
 from finetune.learners.exemplars import open_sight, zero_shot
 from finetune.learners.learner import base_facts
 from finetune.settings.schema import Settings
@@ -52,6 +55,11 @@ class OnEmbedder:
     def by_names(self, rows: Sequence[Row]) -> list[Prediction]:
         """What the embedder says before anything is learned."""
         return zero_shot(self.sight, self.classes, rows)
+
+    def keep(self, file: Path, weights: Mapping[str, Tensor]) -> None:
+        """Writes what was learned, and beside it the classes in the order that it counts them."""
+        save_file({n: w.detach().cpu().contiguous() for n, w in weights.items()}, file)
+        write_json(file.with_name("classes.json"), list(self.classes))
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+import torch
+from safetensors.numpy import load_file
 
 from finetune.data import Row
 from finetune.evaluation.predictions import Prediction
-from finetune.files import write_json
 from finetune.learners.exemplars import Exemplars
 from finetune.learners.learner import Session
 from finetune.learners.on_embedder import OnEmbedder
@@ -48,9 +48,8 @@ class PrototypeLearner(OnEmbedder):
         if self._exemplars is None:
             raise TrainingFailed("Nothing has been learned yet, so there is nothing to save.")
         numbers = [self.classes.index(s.label_id) for s in self._exemplars.samples]
-        vectors = np.stack([s.vector for s in self._exemplars.samples])
-        save_file({"vectors": vectors, "classes": np.array(numbers)}, folder / _VECTORS)
-        write_json(folder / "classes.json", list(self.classes))
+        vectors = torch.from_numpy(np.stack([s.vector for s in self._exemplars.samples]))
+        self.keep(folder / _VECTORS, {"vectors": vectors, "classes": torch.tensor(numbers)})
 
     def load(self, folder: Path) -> None:
         found = load_file(folder / _VECTORS)
