@@ -455,6 +455,28 @@ def test_the_head_is_the_model_it_says_it_is(measured: Background) -> None:
             assert scores[0, k] == pytest.approx(ratio, abs=1e-3)
 
 
+def test_among_thousands_a_label_scores_as_it_does_alone(measured: Background) -> None:
+    """Where only the labels still in the running are read; and left out is not taught at all."""
+    world = World(24)
+    x = np.concatenate([world.view(t, 75) for t in world.things(60)])
+
+    def head(of: Vector, owner: NDArray[np.intp]) -> Head:
+        taught_ = Taught(of, owner, None)
+        return Head(measured.domains[0], taught_, np.ones(len(of), bool), None, Design(adapt=False))
+
+    many, rows = head(x, np.repeat(np.arange(60), 75)), np.arange(225, 300, 25)
+    told, left = many.of(x[rows]), many.without(rows)
+    for i, row in enumerate(rows):
+        for found, shown in (
+            (told, np.arange(225, 300)),
+            (left, np.setdiff1d(range(225, 300), row)),
+        ):
+            alone = head(x[shown], np.zeros(len(shown), np.intp)).of(x[row : row + 1])
+            for expected, score in zip(alone, found, strict=True):
+                assert score[i, 3] == pytest.approx(expected[0, 0], rel=1e-5)
+                assert score[i].argmax() == 3
+
+
 @pytest.mark.parametrize(("degrees", "nu"), [(900.0, 450.0), (6.0, D), (0.0, D)])
 def test_what_is_taught_moves_the_within_class_covariance(
     measured: Background, degrees: float, nu: float

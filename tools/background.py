@@ -72,8 +72,9 @@ class Domain:
     def centred(self, vectors: NDArray[np.floating]) -> Array:
         """(n, d) unit vectors → (n, d) x̃ = norm(x − m) − c."""
         moved = np.asarray(vectors, np.float64) - self.mean
-        norm = np.linalg.norm(moved, axis=-1, keepdims=True)
-        return np.asarray(moved / np.maximum(norm, 1e-12) - self.centre)
+        moved /= np.maximum(np.sqrt(np.vecdot(moved, moved)), 1e-12)[..., None]
+        moved -= self.centre
+        return moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,15 +154,15 @@ class Background:
 
     def units(self, vectors: Iterable[NDArray[np.floating]]) -> Array:
         """(n, d) of vectors made unit; raises ``ValueError`` for another shape, zero or NaN."""
-        rows = [np.asarray(v, np.float64) for v in vectors]
-        d = self.dimension
-        for x in rows:
-            if x.shape != (d,):
-                raise ValueError(f"a vector has shape {x.shape}, the embedder makes ({d},)")
-            size = float(x @ x)
-            if not np.isfinite(size) or size == 0.0:
-                raise ValueError("a vector is zero or not finite")
-        return np.stack([x / np.sqrt(x @ x) for x in rows]) if rows else np.zeros((0, d))
+        rows, d = list(vectors), self.dimension
+        for shape in {np.shape(v) for v in rows} - {(d,)}:
+            raise ValueError(f"a vector has shape {shape}, the embedder makes ({d},)")
+        x = np.array(rows, np.float64).reshape(-1, d)
+        size = np.vecdot(x, x)
+        if not (np.isfinite(size) & (size > 0.0)).all():
+            raise ValueError("a vector is zero or not finite")
+        x /= np.sqrt(size)[:, None]
+        return x
 
     def save(self, path: Path) -> None:
         """Write an ``.npz`` (float32)."""

@@ -40,6 +40,7 @@ _WIDER = 2.0  # variance of means of what people teach, in units of the backgrou
 _SHARP = 0.1  # names are worth more than the variance they leave, which counts d directions as one
 _ALL = 4_096  # exemplars up to which every label's density is computed
 _FINALISTS = 8  # labels whose densities are computed beyond that
+_ROWS = 512  # at a time, where all at once would not fit a cache
 
 
 @dataclass(frozen=True)
@@ -101,15 +102,17 @@ class Head:
         owner, d = taught.owner, taught.vectors.shape[1]
         self._owner = owner
         self._n = np.bincount(owner).astype(float)[:, None]
-        centred = domain.centred(taught.vectors)
+        centred = np.empty(taught.vectors.shape, np.float32)
+        for i in range(0, len(centred), _ROWS):
+            centred[i : i + _ROWS] = domain.centred(taught.vectors[i : i + _ROWS])
         nu = max(float(d), _SHIFT * domain.degrees) if design.adapt else np.inf
         within, self._gamma = adapted(domain, centred, owner, here, nu)
         psi, basis = eigh(domain.between, within)
         self.psi, self._basis = np.maximum(psi, 1e-9), np.asarray(basis)
-        self._u = np.asarray(centred @ self._basis, np.float32)
+        self._u = centred @ np.asarray(self._basis, np.float32)
         self._here = here
         self._sums = sums_by(self._u, owner)
-        self._starts = np.searchsorted(owner, np.arange(len(self._n) + 1))
+        self.starts = np.searchsorted(owner, np.arange(len(self._n) + 1))
         self._kernel, self._alike = design.kernel, (0.0, design.alike)
         self._never = Gaussians(np.zeros((1, d)), (1.0 + self.psi)[None])
         zero = np.zeros_like(self._sums)
@@ -122,10 +125,10 @@ class Head:
             for which, alike in zip(self._priors, self._alike, strict=True)
         ]
         self._alone = self.psi / (1.0 + self.psi)  # of one exemplar: μ = alone·u, S = 1 + alone
-        metric = self._u * np.sqrt(self._alone)
-        self._norm = np.maximum(np.linalg.norm(metric, axis=1), 1e-12)
-        pull_alone = self._alone**2 / (1.0 + self._alone)
-        self._alone_constant = self._u**2 @ pull_alone + np.log1p(self._alone).sum()
+        weights = np.stack([self._alone, self._alone**2 / (1.0 + self._alone)], axis=1)
+        size, pull = (self._u**2 @ np.asarray(weights, np.float32)).T
+        self._norm = np.maximum(np.sqrt(size), 1e-12)
+        self._alone_constant = pull + np.log1p(self._alone).sum()
 
     def project(self, vectors: NDArray[np.floating]) -> Array:
         """(m, d) unit vectors → (m, d) u."""
@@ -139,9 +142,9 @@ class Head:
 
     def nearness(self, u: Array, label: int) -> Array:
         """Cosines in the metric, (n_k,), of one query (d,) with the exemplars of a label."""
-        rows = slice(self._starts[label], self._starts[label + 1])
-        query = self.metric(u) * np.sqrt(self._alone)
-        return np.asarray((self._u[rows] @ query) / self._norm[rows])
+        rows = slice(self.starts[label], self.starts[label + 1])
+        query = np.asarray(self.metric(u) * np.sqrt(self._alone), np.float32)
+        return np.asarray(self._u[rows] @ query / self._norm[rows])
 
     def of(self, vectors: NDArray[np.floating]) -> Scores:
         """Of unit vectors (m, d)."""
@@ -168,28 +171,36 @@ class Head:
         results = []
         for head, (mean, tau), alike in zip(self._heads, self._priors, self._alike, strict=True):
             logs = head.loosened(u, r, gamma)
-            for i, k in enumerate(own):
-                row, mine = slice(i, i + 1), (mean[k], tau[k])
-                alone = self._predictive(sums[row], n[row], mine, alike)
-                logs[i, k] = alone.loosened(u[row], r[row], gamma[row])[0, 0]
+            alone = self._predictive(sums, n, (mean[own], tau[own]), alike, each=True)
+            one = alone.loosened(u[:, None], r[:, None], gamma[:, None])
+            logs[np.arange(len(own)), own] = one[:, 0, 0]
             results.append(logs - never)
         return self._with_kernel(u, Scores(*results), never[:, 0], left)
 
     def _left(self, rows: NDArray[np.intp]) -> "_Left":
-        here = self._here.astype(float)
+        here = np.asarray(self._here, np.float32)
         count = np.bincount(self._owner, here)[:, None]
-        means = sums_by(self._u * here[:, None], self._owner) / np.maximum(count, 1.0)
+        mine = self._sums if here.all() else sums_by(self._u * here[:, None], self._owner)
+        means = mine / np.maximum(count, 1.0)
         residual = self._u[rows] - means[self._owner[rows]]
         return _Left(rows, residual * here[rows, None], self._gamma[rows])
 
     def _predictive(
-        self, sums: Array, n: Array, prior: tuple[Array, Array], alike: float
+        self,
+        sums: Array,
+        n: Array,
+        prior: tuple[Array, Array],
+        alike: float,
+        *,
+        each: bool = False,
     ) -> Gaussians:
+        """Of labels with these sums (K, d) and counts (K, 1); ``each``: K stacks of one."""
         worth = n / (1.0 + (n - 1.0) * alike)
         expected, tau = prior
         precision = 1.0 / tau + worth
         mean = (expected / tau + sums * (worth / n)) / precision
-        return Gaussians(mean, np.broadcast_to(1.0 + 1.0 / precision, mean.shape))
+        spread = 1.0 + 1.0 / precision
+        return Gaussians(mean[:, None], spread[:, None]) if each else Gaussians(mean, spread)
 
     def _believed(self, prior: Prior, texts: NDArray[np.floating]) -> tuple[Array, Array]:
         """(p, τ), both (K, d): what the names say of the means, and how surely."""
@@ -217,18 +228,18 @@ class Head:
         """Add the kernel density; of many exemplars, only for labels still in the running."""
         if not self._kernel or len(self._u) == len(self._n):
             return scores
-        if len(self._u) <= _ALL:
-            return self._mixed(u, scores, never, np.arange(len(self._n)), left)
+        everything = np.arange(len(self._n))
         results = []
-        for i in range(len(u)):
-            row = slice(i, i + 1)
-            one = Scores(*(x[row] for x in scores))
-            near = _finalists(one)
+        step = _ROWS if len(self._u) <= _ALL else 1
+        for i in range(0, len(u), step):
+            row = slice(i, i + step)
+            some = Scores(*(x[row] for x in scores))
             gone = left and _Left(left.rows[row], left.residual[row], left.gamma[row])
-            mixed = self._mixed(u[row], one, never[row], near, gone)
-            for after, before in zip(mixed, one, strict=True):
+            near = everything if len(self._u) <= _ALL else _finalists(some)
+            mixed = self._mixed(u[row], some, never[row], near, gone)
+            far = np.delete(everything, near)
+            for after, before in zip(mixed, some, strict=True):
                 # The others are lowered as much as any of these, so that none overtakes them.
-                far = np.setdiff1d(np.arange(len(self._n)), near)
                 after[:, far] += min(0.0, float((after[:, near] - before[:, near]).min()))
             results.append(mixed)
         return Scores(*(np.concatenate(x) for x in zip(*results, strict=True)))
@@ -242,24 +253,30 @@ class Head:
         left: "_Left | None",
     ) -> Scores:
         """The scores with the densities of ``labels`` (sorted) mixed in; ``left``: see without."""
-        count = self._starts[labels + 1] - self._starts[labels]
-        rows = np.concatenate([np.arange(self._starts[k], self._starts[k + 1]) for k in labels])
-        starts = np.r_[0, np.cumsum(count)[:-1]]
+        parts = [slice(self.starts[k], self.starts[k + 1]) for k in labels]
+        if len(labels) == len(self._n):
+            parts = [slice(0, len(self._u))]
+        count = self.starts[labels + 1] - self.starts[labels]
+        starts = np.cumsum(count) - count
         spread = 1.0 + self._alone
-        known = self._u[rows]
-        query = np.asarray(u * (self._alone / spread), np.float32)
-        ratio = np.asarray(query @ known.T, np.float64) - 0.5 * self._alone_constant[rows]
+        toward = self._alone / spread
+        asked = u if left is None else np.concatenate([u, left.residual])
+        weights = np.asarray(asked * toward, np.float32)
+        each = [weights @ self._u[x].T for x in parts]  # where rows lie together none is copied
+        dots = np.concatenate(each, axis=1, dtype=np.float64)
+        ratio = dots[: len(u)]
+        ratio -= 0.5 * np.concatenate([self._alone_constant[x] for x in parts])
         ratio += ((u**2 @ (1.0 / spread)) * -0.5 - never)[:, None]
         many = np.broadcast_to(count.astype(float), (len(u), len(labels))).copy()
         if left is not None:
             r, gamma = left.residual, left.gamma[:, None]
-            along = (r * u / spread).sum(axis=1, keepdims=True)
-            along = along - (r * (self._alone / spread)) @ known.T
+            along = (r * u / spread).sum(axis=1, keepdims=True) - dots[len(u) :]
             size = np.minimum(gamma * (r**2 @ (1.0 / spread))[:, None], 0.99)
             ratio -= 0.5 * (gamma * along**2 / (1.0 - size) + np.log1p(-size))
-            own = np.equal(labels[None], self._owner[left.rows, None])
-            many -= own
-            ratio[np.equal(rows[None], left.rows[:, None])] = -np.inf
+            at, own = np.nonzero(labels[None] == self._owner[left.rows, None])
+            many[at, own] -= 1.0
+            rows = left.rows[at] - self.starts[labels[own]] + starts[own]
+            ratio[at, rows] = -np.inf
         top = np.maximum.reduceat(ratio, starts, axis=1)
         bare = np.exp(ratio - np.repeat(top, count, axis=1))
         density = top + np.log(np.add.reduceat(bare, starts, axis=1) / many)

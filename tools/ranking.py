@@ -4,7 +4,7 @@ Plain data; knows nothing of how a ranking comes about (:mod:`tools.recognizer`)
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ class Sample:
     positive: bool = True
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """A label with its probability in [0, 1] (of this label against all others and *unknown*)."""
 
     label_id: str

@@ -12,7 +12,7 @@ same kind. Between labels, the softmax of contrast·s_k decides, where names spe
 is refitted by leave-one-out from fifty exemplars on.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -25,6 +25,9 @@ from tools.likelihood import Design, Head, Scores, Taught
 from tools.ranking import Decision, Evidence, LeftOut, Ranking, Sample, Scored, is_ambiguous
 
 __all__ = ["Decision", "Evidence", "LeftOut", "Ranking", "Recognizer", "Sample", "Scored"]
+
+Row = NDArray[np.float32]
+Rows = dict[str, Row]  # unit vectors (d,) of a label's exemplars, by id
 
 _NEAR_COPY = 0.9  # cosine from which a negative exemplar speaks for a picture
 _SHARPNESS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
@@ -50,8 +53,15 @@ class Recognizer:
         """
         self._background, self._names = background, names
         self._design = design or Design()
-        self._samples = {s.id: self._checked(s) for s in samples}
+        self._shown: dict[str, Rows] = {}
+        self._refused: dict[str, Rows] = {}
         self._heads: dict[int, Head] = {}
+        self._against: dict[int, dict[int, Array]] = {}
+        latest = {s.id: s for s in samples}.values()
+        vectors = np.asarray(background.units(s.vector for s in latest), np.float32)
+        for sample, row in zip(latest, vectors, strict=True):
+            kind = self._shown if sample.positive else self._refused
+            kind.setdefault(sample.label_id, {})[sample.id] = row
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -60,15 +70,18 @@ class Recognizer:
 
     def add(self, sample: Sample) -> "Recognizer":
         """The recognizer of this set and one more; one of the same id is replaced."""
-        more = self._samples.copy()  # half the time of {**…}
-        more[sample.id] = self._checked(sample)
-        return self._of(more)
+        row = np.asarray(self._background.units([sample.vector])[0], np.float32)
+        other = self.remove(sample.id)
+        kind = other._shown if sample.positive else other._refused
+        kind[sample.label_id] = {**kind.get(sample.label_id, {}), sample.id: row}
+        return other
 
     def remove(self, sample_id: str) -> "Recognizer":
         """The recognizer of this set without one."""
-        others = self._samples.copy()
-        others.pop(sample_id, None)
-        return self._of(others)
+        other = Recognizer((), self._background, self._names, self._design)
+        other._shown = _without(self._shown, sample_id)
+        other._refused = _without(self._refused, sample_id)
+        return other
 
     def recognise(
         self,
@@ -85,13 +98,13 @@ class Recognizer:
             return self._nothing(where, keep)
         head = self._head(where)
         u = head.project(query)
-        vetoed = self._vetoed(head, u[0])
+        vetoed = self._vetoed(where, u[0])
         usable = [i for i in keep if i not in vetoed]
         if not usable:
             return self._nothing(where, keep)
         ranking = self._ranked(where, head.scores(u), keep, usable)
-        near = {i: head.nearness(u[0], i) for i in self._cited(ranking)}
-        return replace(ranking, evidence=self._evidence(near, evidence))
+        cited = self._evidence(head, u[0], ranking, evidence)
+        return replace(ranking, evidence=cited)
 
     def posteriors(self, vectors: NDArray[np.floating]) -> Array:
         """(m, d) unit vectors → (m, K) probabilities among the labels, rows of sum 1."""
@@ -101,7 +114,7 @@ class Recognizer:
     def leave_one_out(self) -> tuple[LeftOut, ...]:
         """What each exemplar would be, had it not been taught; of labels with two or more."""
         several = self._counts[self._taught.owner] > 1
-        results = []
+        results: dict[int, LeftOut] = {}
         everything = list(range(len(self._labels)))
         for where in map(int, np.unique(self._where[several])):
             rows = np.flatnonzero(several & (self._where == where))
@@ -111,12 +124,12 @@ class Recognizer:
             for i, row in enumerate(map(int, rows)):
                 one = Scores(*(x[i : i + 1] for x in scores))
                 ranking = self._ranked(where, one, everything, everything)
-                near = {k: head.nearness(vectors[i], k) for k in self._cited(ranking)}
-                sample = self._positives[row]
-                cited = self._evidence(near, 3, without=sample.id)
-                left = LeftOut(sample.id, sample.label_id, replace(ranking, evidence=cited))
-                results.append((row, left))
-        return tuple(left for _, left in sorted(results, key=lambda x: x[0]))
+                label = int(self._taught.owner[row])
+                own = self._ids[label][row - head.starts[label]]
+                cited = self._evidence(head, vectors[i], ranking, 3, without=own)
+                ranking = replace(ranking, evidence=cited)
+                results[row] = LeftOut(own, self._labels[label], ranking)
+        return tuple(results[row] for row in sorted(results))
 
     def similarity(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
         """Cosine of two vectors (d,) in the metric of the first one's domain, in [-1, 1]."""
@@ -141,32 +154,14 @@ class Recognizer:
             result.known[rows], result.between[rows] = head.of(queries[rows])
         return result
 
-    def _checked(self, sample: Sample) -> Sample:
-        return replace(sample, vector=self._background.units([sample.vector])[0])
-
-    def _rows(self, samples: Sequence[Sample]) -> Array:
-        return np.array([s.vector for s in samples]).reshape(-1, self._background.dimension)
-
-    def _of(self, samples: dict[str, Sample]) -> "Recognizer":
-        other = Recognizer((), self._background, self._names, self._design)
-        other._samples = samples
-        return other
-
-    @cached_property
-    def _ordered(self) -> list[Sample]:
-        return sorted(self._samples.values(), key=lambda s: (s.label_id, s.id))
-
-    @cached_property
-    def _positives(self) -> list[Sample]:
-        return [s for s in self._ordered if s.positive]
-
-    @cached_property
-    def _negatives(self) -> list[Sample]:
-        return [s for s in self._ordered if not s.positive]
-
     @cached_property
     def _labels(self) -> list[str]:
-        return sorted({s.label_id for s in self._positives})
+        return sorted(self._shown)
+
+    @cached_property
+    def _ids(self) -> list[list[str]]:
+        """The exemplars of each label, in the order of their rows."""
+        return [sorted(self._shown[x]) for x in self._labels]
 
     @cached_property
     def _number(self) -> dict[str, int]:
@@ -174,11 +169,13 @@ class Recognizer:
 
     @cached_property
     def _taught(self) -> Taught:
-        owner = np.array([self._number[s.label_id] for s in self._positives], np.intp)
+        named = zip(self._labels, self._ids, strict=True)
+        rows = [self._shown[x][i] for x, ids in named for i in ids]
+        owner = np.repeat(np.arange(len(self._ids)), [len(ids) for ids in self._ids])
         texts = None
         if self._names is not None and self._labels:
             texts = self._background.units(self._names[x] for x in self._labels)
-        return Taught(self._rows(self._positives), owner, texts)
+        return Taught(_stacked(rows, self._background.dimension), owner, texts)
 
     @cached_property
     def _counts(self) -> NDArray[np.intp]:
@@ -238,9 +235,10 @@ class Recognizer:
         ratio, shots = scores.known[0, nearest], int(self._counts[nearest])
         chance = float(domain.known(ratio, len(usable), shots))
         share = softmax(self._logits(where, scores)[0, usable])
-        order = sorted(range(len(usable)), key=lambda j: (-share[j], self._labels[usable[j]]))
-        ranked = [Scored(self._labels[usable[j]], chance * float(share[j])) for j in order]
-        ranked += [Scored(self._labels[i], 0.0) for i in keep if i not in usable]
+        order = np.argsort(-share, kind="stable").tolist()
+        chances = (chance * share).tolist()
+        ranked = [Scored(self._labels[usable[j]], chances[j]) for j in order]
+        ranked += [Scored(self._labels[i], 0.0) for i in sorted({*keep} - {*usable})]
         decision: Decision = "known"
         if chance < domain.threshold:
             decision = "unknown"
@@ -253,32 +251,48 @@ class Recognizer:
         threshold = 1.0 - self._background.domains[where].threshold
         return Ranking(zero, "unknown", 1.0, threshold, ())
 
-    def _vetoed(self, head: Head, u: Array) -> set[int]:
+    def _vetoed(self, where: int, u: Array) -> set[int]:
         """Labels with a negative that is nearly this picture, and nearer than any exemplar."""
-        vectors = self._rows(self._negatives)
-        against = head.metric(head.project(vectors)) @ head.metric(u)
-        close = [
-            (self._number[s.label_id], near)
-            for s, near in zip(self._negatives, against, strict=True)
-            if near >= _NEAR_COPY and s.label_id in self._number
-        ]
-        return {label for label, near in close if near > head.nearness(u, label).max()}
-
-    def _cited(self, ranking: Ranking) -> list[int]:
-        cited = ranking.labels[: 2 if ranking.decision == "ambiguous" else 1]
-        return [self._number[x.label_id] for x in cited]
+        head = self._heads[where]
+        if where not in self._against:
+            self._against[where] = {
+                self._number[x]: head.metric(head.project(_stacked(rows.values(), len(u))))
+                for x, rows in self._refused.items()
+                if x in self._number
+            }
+        query = head.metric(u)
+        vetoed = set()
+        for label, refused in self._against[where].items():
+            nearest = float((refused @ query).max())
+            if nearest >= _NEAR_COPY and nearest > head.nearness(u, label).max():
+                vetoed.add(label)
+        return vetoed
 
     def _evidence(
-        self, near: Mapping[int, Array], count: int, without: str = ""
+        self, head: Head, u: Array, ranking: Ranking, count: int, without: str = ""
     ) -> tuple[Evidence, ...]:
-        starts = np.searchsorted(self._taught.owner, np.arange(len(self._labels)))
-        rows = [
-            (-float(cosine), self._positives[int(starts[k]) + j])
-            for k, cosines in near.items()
-            for j, cosine in enumerate(cosines)
-        ]
-        rows = [(c, s) for c, s in rows if s.id != without]
-        rows.sort(key=lambda row: (row[0], row[1].id))
-        return tuple(
-            Evidence(s.id, s.label_id, float(np.clip(-c, -1.0, 1.0))) for c, s in rows[:count]
-        )
+        """The ``count`` exemplars of the best label nearest to u, of the best two if ambiguous."""
+        cited = ranking.labels[: 2 if ranking.decision == "ambiguous" else 1] if count else ()
+        found = []
+        for label in cited:
+            number = self._number[label.label_id]
+            cosines = np.clip(head.nearness(u, number), -1.0, 1.0)
+            ids = self._ids[number]
+            for j in np.argsort(-cosines, kind="stable")[: count + 1].tolist():
+                if ids[j] != without:
+                    found.append(Evidence(ids[j], label.label_id, float(cosines[j])))
+        found.sort(key=lambda x: (-x.similarity, x.sample_id))
+        return tuple(found[:count])
+
+
+def _without(kind: Mapping[str, Rows], sample_id: str) -> dict[str, Rows]:
+    """The labels that are left, and their rows, when one is gone."""
+    less = dict(kind)
+    for label_id, rows in kind.items():
+        if sample_id in rows:
+            less[label_id] = {i: row for i, row in rows.items() if i != sample_id}
+    return {label_id: rows for label_id, rows in less.items() if rows}
+
+
+def _stacked(rows: Iterable[Row], dimension: int) -> Row:
+    return np.array(list(rows), np.float32).reshape(-1, dimension)
