@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from finetune.cards import DECIMAL, run_card
 from finetune.data import Plan, Table
 from finetune.evaluation.controls import Control, Measured
 from finetune.evaluation.intervals import decimal, percent
@@ -20,41 +21,8 @@ from finetune.plots import plot_confusion, plot_curves
 from finetune.runs import Run
 from tools.wording import join
 
-__all__ = ["card", "summarise", "verdict", "write_report"]
+__all__ = ["summarise", "verdict", "write_report"]
 
-_FIGURES = {
-    "accuracy": "accuracy",
-    "generated_accuracy": "accuracy of the generated answer",
-    "generated_unreadable": "generated answers that name no class",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "calibration_error": "calibration error",
-    "exact_match": "exact match",
-    "vqa_accuracy": "VQA accuracy",
-    "bleu": "BLEU",
-    "meteor": "METEOR",
-    "cider": "CIDEr-D (of 10)",
-    "map50": "mAP@0.5",
-    "map": "mAP@[.5:.95]",
-    "mean_iou": "mean IoU of what is there",
-    "log_likelihood": "log-likelihood of a token of the right caption",
-    "accuracy_by_name": "accuracy by the names alone",
-    **{
-        f"{way}_{key}": f"{words}: {figure}"
-        for way, words in (
-            ("same_class", "finds its class"),
-            ("picture_to_text", "a picture finds its text"),
-            ("text_to_picture", "a text finds its picture"),
-        )
-        for key, figure in (
-            ("recall_at_1", "Recall@1"),
-            ("recall_at_5", "Recall@5"),
-            ("recall_at_10", "Recall@10"),
-            ("mean_average_precision", "mAP"),
-        )
-    },
-}
-_DECIMAL = ("cider", "log_likelihood")
 _LEFT_OUT = "left out (evaluation.controls)"
 
 
@@ -124,7 +92,7 @@ def verdict(
     ):
         if name in gains:
             rivals.append((gains[name]["difference"], words, figures[name][main]))
-    said_of = decimal if main in _DECIMAL else percent
+    said_of = decimal if main in DECIMAL else percent
     others = ", ".join(f"{words}: {said_of(theirs)}" for _, words, theirs in rivals)
     unknown = f"; not compared with exemplars, for {missing.rstrip('.')}" if missing else ""
     said = f"{told(own, kind)} ({others}){unknown}"
@@ -156,83 +124,5 @@ def write_report(run: Run, results: dict[str, Any]) -> None:
         plot_confusion(
             results["figures"]["trained"]["confusion"], run.folder / "confusion_matrix.png"
         )
-    write_text(run.folder / "README.md", card(run, results))
+    write_text(run.folder / "README.md", run_card(run.settings, results))
     write_json(run.folder / "results.json", results)
-
-
-def card(run: Run, results: dict[str, Any]) -> str:
-    """The model card: what it is, what it was trained on, what it reaches, how to use it."""
-    model, settings = results["model"], run.settings
-    base = str(model["base_model"])
-    on_hub = "/" in base and not base.startswith((".", "/", "~"))
-    front = ["---", *([f"base_model: {base}"] if on_hub else []), "tags: [imprint]", "---"]
-    figures = results["figures"]
-    rows = []
-    for key, words in _FIGURES.items():
-        if key in figures["trained"]:
-            said_of = decimal if key in _DECIMAL else percent
-            cells = [said_of(f[key]) if key in f else "" for f in _columns(figures)]
-            rows.append(f"| {words} | {' | '.join(cells)} |")
-    seconds = [f"{f['seconds_per_picture']['value'] * 1000:.0f} ms" for f in _columns(figures)]
-    rows.append(f"| time a picture | {' | '.join(seconds)} |")
-    head = {"trained": "this", "base": "before training", "exemplars": "exemplars, no training"}
-    names = [head[name] for name in head if name in figures]
-    counts = results["pictures"]
-    classes = [
-        f"| {name} | {percent(x['precision'])} | {percent(x['recall'])} | {percent(x['f1'])} |"
-        for name, x in figures["trained"].get("classes", {}).items()
-    ]
-    per_class = [
-        "## By class",
-        "",
-        "| class | precision | recall | F1 |",
-        "|---|---|---|---|",
-        *classes,
-        "",
-    ]
-    trained = [f"{s['part']}: {s['trained']:,} of {s['all']:,}" for s in model["trained"]]
-    return "\n".join(
-        [
-            *front,
-            f"# {run.name}",
-            "",
-            results["verdict"],
-            "",
-            f"`{results['method']}` on `{base}` (id {model['base_id']}, {model['precision']}).",
-            f"Weights that trained: {'; '.join(trained) or 'none'}.",
-            *([f"Asked: {model['question']}"] if model.get("question") else []),
-            "",
-            "## Measured",
-            "",
-            f"On {results['measured_on']}, {counts['measured']} pictures; figures of "
-            f"{results['measured_model']}; 95 % intervals.",
-            "",
-            f"| | {' | '.join(names)} |",
-            f"|---|{'---|' * len(names)}",
-            *rows,
-            "",
-            *_controls(results["controls"]),
-            *(per_class if classes else []),
-            "## Trained on",
-            "",
-            f"{counts['train']} pictures of `{settings.data.source}` "
-            f"({counts['validation']} more to choose by).",
-            "",
-            "## Use",
-            "",
-            f"`python -m finetune predict {run.name} PICTURE…`, or publish it to the shelf: "
-            f"`python -m finetune publish {run.name}`.",
-            "",
-        ]
-    )
-
-
-def _controls(controls: dict[str, Any] | str) -> list[str]:
-    if isinstance(controls, str):
-        return [f"Controls were {controls}.", ""]
-    marks = {True: "passed", False: "**look**"}
-    return [f"- {marks[c['passed']]}: {c['found']}" for c in controls.values()] + [""]
-
-
-def _columns(figures: dict[str, Any]) -> list[dict[str, Any]]:
-    return [figures[name] for name in ("trained", "base", "exemplars") if name in figures]

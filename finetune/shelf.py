@@ -7,7 +7,7 @@ A folder appears under its name only when all of it is there: the weights, ``REA
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,17 @@ from finetune.runs import Run
 from tools.errors import TrainingFailed
 from tools.shelf import ADAPTER_NAME, FORMAT, activate, digest, read_manifest
 
-__all__ = ["activate", "list_adapters", "publish", "read_manifest"]
+__all__ = [
+    "activate",
+    "finished",
+    "list_adapters",
+    "manifest_of",
+    "publish",
+    "read_manifest",
+    "take_in",
+]
+
+_CARD = "README.md"
 
 
 def publish(run: Run, shelf: Path, *, name: str | None = None, replace: bool = False) -> Path:
@@ -25,13 +35,51 @@ def publish(run: Run, shelf: Path, *, name: str | None = None, replace: bool = F
 
     Raises :class:`TrainingFailed` for a run that has not finished and a name that is taken.
     """
+    results = finished(run)
+
+    def fill(folder: Path) -> None:
+        shutil.copytree(run.folder / "best_model", folder, dirs_exist_ok=True)
+        shutil.copyfile(run.folder / _CARD, folder / _CARD)
+        write_json(folder / "manifest.json", manifest_of(run, results, folder))
+
+    return _put(shelf, name or run.name, fill, replace=replace)
+
+
+def take_in(folder: Path, shelf: Path, *, name: str | None = None, replace: bool = False) -> Path:
+    """Put an adapter that was published elsewhere on the shelf: the files that its manifest names.
+
+    Raises :class:`TrainingFailed` for one that is not whole and for a name that is taken.
+    """
+    manifest = read_manifest(folder)
+    files = list(manifest["files"])
+    if strange := [file for file in files if Path(file).name != file]:
+        raise TrainingFailed(
+            f"The manifest in {folder} names files outside of it ({strange[0]!r:.60}), so I do not "
+            "take it."
+        )
+
+    def fill(place: Path) -> None:
+        for file in (*files, "manifest.json"):
+            shutil.copyfile(folder / file, place / file)
+        if (folder / _CARD).is_file():
+            shutil.copyfile(folder / _CARD, place / _CARD)
+        read_manifest(place)  # also what was changed meanwhile
+
+    return _put(shelf, name or str(manifest.get("run", folder.name)), fill, replace=replace)
+
+
+def finished(run: Run) -> dict[str, Any]:
+    """The results of ``run``. Raises :class:`TrainingFailed` while there are none."""
     results = run.results
     if results is None or not (run.folder / "best_model").is_dir():
         raise TrainingFailed(
             f"Run {run.name} has not finished ({run.status}): go on with `runs resume {run.name}`, "
             "then publish it."
         )
-    name = name or run.name
+    return results
+
+
+def _put(shelf: Path, name: str, fill: Callable[[Path], None], *, replace: bool) -> Path:
     target = shelf / name
     if not ADAPTER_NAME.fullmatch(name):
         raise TrainingFailed(
@@ -42,12 +90,6 @@ def publish(run: Run, shelf: Path, *, name: str | None = None, replace: bool = F
             f"There is an adapter {name} on the shelf already: give --as another name, or "
             "--replace it."
         )
-
-    def fill(folder: Path) -> None:
-        shutil.copytree(run.folder / "best_model", folder, dirs_exist_ok=True)
-        shutil.copyfile(run.folder / "README.md", folder / "README.md")
-        write_json(folder / "manifest.json", _manifest(run, results, folder))
-
     replace_folder(target, fill)
     return target
 
@@ -59,7 +101,8 @@ def list_adapters(shelf: Path) -> list[str]:
     return sorted(p.parent.name for p in shelf.glob("[!.]*/manifest.json"))
 
 
-def _manifest(run: Run, results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def manifest_of(run: Run, results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What is said of the files in ``folder``, which a run has left."""
     table, plan = run.data()
     model = results["model"]
     figures = {

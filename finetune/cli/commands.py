@@ -128,7 +128,8 @@ app.command("train", help="Train by --config FILE or --strategy NAME.")(_trainin
 def _train(
     settings: Any, *, name: str | None, publish: bool, home: Path | None, as_json: bool
 ) -> None:
-    from finetune.cli.runs import put_on_shelf, show_results
+    from finetune.cli.publish import put_on_shelf
+    from finetune.cli.runs import show_results
     from finetune.work import carry_out, prepare_run
     from tools.config import load_config
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from finetune.cli import options as o
-from finetune.cli.shelf import Anyway, put_to_use
+from finetune.cli.publish import publish
 from finetune.cli.show import echo, following, show_json, worded
 
 runs = typer.Typer(help="What was trained: list, show, resume, delete.", no_args_is_help=True)
@@ -29,15 +29,6 @@ def show_results(run: Any, results: dict[str, Any], *, as_json: bool) -> None:
         return
     typer.echo(results["verdict"])
     typer.echo(f"Report: {run.folder / 'README.md'}")
-
-
-def put_on_shelf(run: Any, place: Path, **how: Any) -> Path:
-    """The run's model as an adapter in ``place``; a full disk leaves nothing there."""
-    from finetune import shelf
-    from finetune.work import failures
-
-    with failures(place):
-        return shelf.publish(run, place, **how)
 
 
 @runs.command("list")
@@ -184,24 +175,3 @@ def predict(
         with failures(output):
             write_table(output, found)
         echo(f"{len(found)} pictures: {output}")
-
-
-def publish(
-    name: o.RunName,
-    to: Annotated[
-        str | None, typer.Option("--as", help="Its name on the shelf; the run's if not given.")
-    ] = None,
-    replace: Annotated[bool, typer.Option(help="Replace one of that name.")] = False,
-    activate: Annotated[bool, typer.Option(help="Make it the one in use.")] = False,
-    anyway: Anyway = False,
-    home: o.Home = None,
-) -> None:
-    """Put a finished run's model on the shelf, with its manifest and model card."""
-    from tools.config import load_config
-
-    with worded():
-        place = load_config(home=home).home / "adapters"
-        folder = put_on_shelf(_run(name, home), place, name=to, replace=replace)
-        if activate:
-            put_to_use(place, folder.name, anyway=anyway)
-        typer.echo(f"{folder}{' (in use)' if activate else ''}")
