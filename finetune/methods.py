@@ -35,11 +35,12 @@ _PARTS = {
     "text decoder": re.compile(r"text_decoder"),
     "language model": re.compile(r"language_model|text_model|lm_head|embed_tokens"),
 }
+_WRITES = ("text decoder", "language model")
 _PROJECTIONS = r"(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 _OF_LAYERS = r"(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
 _TARGETS: dict[Role, str] = {
     "answerer": rf".*(language_model|text_model).*\.{_PROJECTIONS}",
-    "captioner": r".*text_decoder\..*\.(query|key|value|dense)",
+    "captioner": rf".*text_decoder\..*\.(query|key|value|dense)|.*language_model\..*\.{_OF_LAYERS}",
     "embedder": rf".*(text_model|vision_model)\..*\.\d+\..*\.{_OF_LAYERS}",
 }
 """Where LoRA goes if the settings do not say."""
@@ -72,12 +73,11 @@ def adapt(base: Base, settings: Settings) -> Adapted:
     sees = settings.role == "embedder"
     if settings.method in ("lora", "qlora"):
         return Adapted(_with_lora(base, settings), base, peft=True, sees=sees)
-    whole = "text decoder" if settings.role == "captioner" else "language model"
     for name, parameter in base.model.named_parameters():
-        wanted = "projector" if settings.method == "projector" else whole
+        wanted = ("projector",) if settings.method == "projector" else _WRITES
         also = settings.lora.projector_lr is not None and settings.method == "full"
         part = _part(name)
-        parameter.requires_grad_(part == wanted or (also and part == "projector"))
+        parameter.requires_grad_(part in wanted or (also and part == "projector"))
     return Adapted(base.model, base, peft=False, sees=sees)
 
 
@@ -107,6 +107,16 @@ class Adapted:
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and weights that train, in whichever stage."""
         return ((n, p) for n, p in self.model.named_parameters() if n in self._names)
+
+    def groups(self, settings: Settings) -> list[dict[str, Any]]:
+        """For the optimiser: one, and one for the projector where it trains beside others."""
+        weights = {name: p for name, p in self.trained() if p.requires_grad}
+        lr = None if settings.method == "projector" else settings.lora.projector_lr
+        own = {n for n in weights if lr is not None and self.is_projector(n)}
+        groups: list[dict[str, Any]] = [{"params": [p for n, p in weights.items() if n not in own]}]
+        if own:
+            groups.append({"params": [weights[n] for n in weights if n in own], "lr": lr})
+        return groups
 
     def choose(self, settings: Settings) -> None:
         """Let only those of them move that ``settings``, of a stage, train."""

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from finetune.settings.schema import Settings
-from finetune.speed.nf4 import unpack
+from finetune.speed.nf4 import trainable
 from tools.config import ModelChoice
 from tools.errors import SettingsError
 from tools.models.answerer import TransformersAnswerer, load_answerer
@@ -45,8 +45,7 @@ def open_vlm(settings: Settings) -> Vlm:
         _in_tiles(located, answerer.processor.image_processor)
     packed = None
     if quantize:
-        _keep_gradients(answerer.model)
-        packed = unpack(answerer.model) if settings.speed.dequantise else "switched off"
+        packed = trainable(answerer.model, dequantise=settings.speed.dequantise)
     return Vlm(located, answerer, hardware, packed=packed)
 
 
@@ -170,16 +169,3 @@ def _end_ids(model: Any, tokenizer: Any) -> set[int]:
     ends = model.generation_config.eos_token_id
     ends = tokenizer.eos_token_id if ends is None else ends
     return {int(i) for i in (ends if isinstance(ends, list) else [ends])}
-
-
-def _keep_gradients(model: torch.nn.Module) -> None:
-    """No packed format for 4-bit layers on CPUs with AVX512-BF16.
-
-    bitsandbytes 0.50 repacks a layer at its first forward in evaluation mode, and gradients
-    through a repacked layer are zero: the loss still falls, by the few layers above the last.
-    """
-    import bitsandbytes as bnb
-
-    for layer in model.modules():
-        if isinstance(layer, bnb.nn.modules.Linear4bit):
-            layer.support_avx512bf16_for_cpu = False

@@ -240,9 +240,9 @@ def save_smolvlm_256m(folder: Path) -> Path:
     return _saved(AutoModelForImageTextToText, config, processor, folder, torch.bfloat16)
 
 
-def save_clip_b32(folder: Path) -> Path:
-    """The same of CLIP ViT-B/32."""
-    config, (tiny, processor) = CLIPConfig(), BUILDERS["clip"]()
+def save_clip_b32(folder: Path, config: CLIPConfig | None = None) -> Path:
+    """The same of CLIP ViT-B/32, or of a CLIP with another ``config``."""
+    config, (tiny, processor) = config or CLIPConfig(), BUILDERS["clip"]()
     side, text = config.vision_config.image_size, config.text_config
     processor.image_processor.size = {"shortest_edge": side}
     processor.image_processor.crop_size = {"height": side, "width": side}
@@ -252,9 +252,9 @@ def save_clip_b32(folder: Path) -> Path:
     return _saved(AutoModel, config, processor, folder, torch.float32)
 
 
-def save_blip_base(folder: Path) -> Path:
-    """The same of BLIP's captioner base, which sees 384 pixels."""
-    config, (tiny, processor) = BlipConfig(), BUILDERS["blip"]()
+def save_blip_base(folder: Path, config: BlipConfig | None = None) -> Path:
+    """The same of BLIP's captioner base, which sees 384 pixels, or of another ``config``."""
+    config, (tiny, processor) = config or BlipConfig(), BUILDERS["blip"]()
     side = config.vision_config.image_size
     processor.image_processor.size = {"height": side, "width": side}
     for name in ("bos_token_id", "sep_token_id", "eos_token_id", "pad_token_id"):

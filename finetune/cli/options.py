@@ -174,6 +174,9 @@ def settings_of(
         where.append(str(config))
     given = {flag: value for flag, value in flags.items() if value is not None}
     named = {_KEYS[flag]: _read(flag, value) for flag, value in given.items()}
+    role = str(given.get("role") or values.get("role") or "answerer")
+    if "model" in given and f"model.{role}" not in named:
+        named[f"model.{role}"] = named.pop(_KEYS["model"])  # the model that is trained
     if "seed" in given:
         named["training.seed"] = given["seed"]
     return load_settings(

@@ -126,7 +126,7 @@ class VlmLearner:
             fold=fold,
             keep_best=lambda: replace_folder(part.best, self.adapted.save),
             stop=session.stop,
-            groups=lambda: self._groups(part.settings),
+            groups=lambda: self.adapted.groups(part.settings),
             dtype=self.vlm.model.dtype,
             on_event=session.on_event,
             find_batch=part.settings.speed.find_batch,
@@ -227,16 +227,6 @@ class VlmLearner:
             )
             for row, response, seconds, mine in zip(rows, said, times, shares, strict=True)
         ]
-
-    def _groups(self, settings: Settings) -> list[dict[str, Any]]:
-        """One group, and one for the projector where it trains beside other weights."""
-        weights = {name: p for name, p in self.adapted.trained() if p.requires_grad}
-        lr = None if settings.method == "projector" else settings.lora.projector_lr
-        own = {n for n in weights if lr is not None and self.adapted.is_projector(n)}
-        groups: list[dict[str, Any]] = [{"params": [p for n, p in weights.items() if n not in own]}]
-        if own:
-            groups.append({"params": [weights[n] for n in weights if n in own], "lr": lr})
-        return groups
 
 
 def _features(session: Session) -> Path:

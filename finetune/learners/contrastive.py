@@ -28,7 +28,7 @@ from finetune.training.collate import Shown
 from tools.config import ModelChoice
 from tools.errors import DataError
 from tools.models import Models
-from tools.models.embedder import BACKGROUND, load_embedder
+from tools.models.embedder import BACKGROUND, TransformersEmbedder, load_embedder
 from tools.models.hardware import Hardware, choose_hardware
 from tools.models.loading import on_device
 from tools.models.sources import locate
@@ -44,8 +44,15 @@ class EmbedderLearner(Fitting):
 
     base_name = "names alone"
 
-    def __init__(self, settings: Settings, table: Table, taught: Sequence[Row]) -> None:
-        """``taught``: the exemplars, until :meth:`fit` is given others.
+    def __init__(
+        self,
+        settings: Settings,
+        table: Table,
+        taught: Sequence[Row],
+        embedder: TransformersEmbedder | None = None,
+    ) -> None:
+        """``taught``: the exemplars, until :meth:`fit` is given others; ``embedder``: the one of
+        ``settings``, where it has been opened before.
 
         Raises :class:`DataError` for questions.
         """
@@ -60,7 +67,7 @@ class EmbedderLearner(Fitting):
         hardware = choose_hardware().for_vectors()
         hardware = Hardware(hardware.device, "float32", "float32: both towers train")
         located = locate(ModelChoice(settings.model.embedder))
-        self.embedder = load_embedder(located, hardware)
+        self.embedder = embedder or load_embedder(located, hardware)
         self._sights: dict[str, Sight] = {}
         super().__init__(settings, located, self.embedder.model, hardware)
 

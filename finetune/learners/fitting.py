@@ -36,7 +36,7 @@ class Fitting(ABC):
         self.settings = settings
         self.located = located
         self.model: Any = model
-        self._hardware = hardware
+        self.hardware = hardware
         self.adapted: Adapted = adapt(self, settings)
 
     @abstractmethod
@@ -52,7 +52,7 @@ class Fitting(ABC):
         return {
             **base_facts(self.settings, self.located),
             "precision": str(self.model.dtype).removeprefix("torch."),
-            "device": self._hardware.device,
+            "device": self.hardware.device,
             "trained": [vars(share) for share in self.adapted.shares()],
         }
 
@@ -75,6 +75,7 @@ class Fitting(ABC):
                 collate=self.collate,
                 settings=settings,
                 dtype=self.model.dtype,
+                groups=lambda: self.adapted.groups(self.settings),
             )
         )
         self.adapted.model.eval()

@@ -31,7 +31,7 @@ from tools.errors import SettingsError, TrainingFailed
 from tools.models.hardware import choose_hardware, choose_threads, inference
 from tools.models.loading import input_side, load_model, load_processor, shrink
 
-__all__ = ["LinearLearner"]
+__all__ = ["LinearHead", "LinearLearner"]
 
 _BATCH = 32
 _WEIGHTS = "head.safetensors"
@@ -50,7 +50,7 @@ class LinearLearner(OnEmbedder):
         names = torch.from_numpy(self.sight.words(list(classes)))
         tower = load_model(self.located, AutoModel, hardware)
         scale = float(self.sight.embedder.logit_scale)
-        self._head = _Head(tower, names, scale, settings.linear.unfreeze_layers)
+        self._head = LinearHead(tower, names, scale, settings.linear.unfreeze_layers)
         self._threads = choose_threads(tower)
         self._start = {n: p.detach().clone() for n, p in self._head.trained().items()}
         self._vectors: dict[tuple[Any, ...], Tensor] = {}
@@ -197,7 +197,7 @@ class _Pictures(loop.EpochDataset):
         return {"pixel_values": self._learner._pixels(row, change), "labels": label}
 
 
-class _Head(nn.Module):
+class LinearHead(nn.Module):
     """Unit vectors to logits; ``weight`` (C, d) starts as the unit vectors of the names."""
 
     def __init__(self, tower: Any, names: Tensor, scale: float, layers: int) -> None:

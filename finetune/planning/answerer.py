@@ -6,31 +6,28 @@ Knows nothing of what is free.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Any
 
 from PIL import Image
-from torch import nn
 from transformers import AutoModelForImageTextToText
 
 from finetune.data import Row
 from finetune.methods import adapt
 from finetune.planning.forecast import Forecast, parameters_of
+from finetune.planning.four_bits import packed
 from finetune.planning.rehearsal import language_model, step_bytes
 from finetune.prompts import Prompts
 from finetune.settings.schema import Settings
 from finetune.settings.stages import whole
-from finetune.speed.nf4 import fits_unpacked
 from finetune.speed.quick import where_not
 from finetune.vlm import Vlm
 from tools.config import ModelChoice
 from tools.models.answerer import TransformersAnswerer
 from tools.models.hardware import choose_hardware
 from tools.models.loading import load_processor, load_skeleton
-from tools.models.quantizing import nf4_config
 from tools.models.sources import locate
 
-__all__ = ["forecast_of", "nf4_bytes", "of_answerer"]
+__all__ = ["forecast_of", "of_answerer"]
 
 _REHEARSED = (
     "idefics2",
@@ -43,10 +40,6 @@ _REHEARSED = (
     "smolvlm",
 )
 """Model types whose language model runs by itself on what it is given, as tests show."""
-_BLOCK, _SECOND_BLOCK = 64, 256
-"""Weights that share a scale in NF4, and scales that share one (QLoRA, section 3)."""
-_CODE = 4 * (16 + 256)
-"""Bytes of a layer's tables of the 16 and the 256 values."""
 
 
 def of_answerer(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
@@ -78,12 +71,7 @@ def forecast_of(vlm: Vlm, settings: Settings, *, tokens: int, answer: int, pixel
     slow = where_not(vlm, settings.speed)
     stored = parameters_of(vlm.located) or {n: p.numel() for n, p in model.named_parameters()}
     weights = sum(stored.values()) * size
-    most = 0
-    if settings.method == "qlora":
-        unpacked, packed, largest = _in_four_bits(vlm)
-        if not (settings.speed.dequantise and fits_unpacked(unpacked, hardware.device)):
-            weights -= unpacked - packed
-            most = largest
+    saved, moment = packed(vlm.located, model, hardware, settings)
     shares = adapt(vlm, whole(settings)).shares()
     trained = sum(share.trained for share in shares)
     step = step_bytes(
@@ -104,28 +92,9 @@ def forecast_of(vlm: Vlm, settings: Settings, *, tokens: int, answer: int, pixel
         trained=trained,
         tokens=tokens,
         shown=f"{training.batch} rows of up to {tokens} tokens",
-        weights=weights,
-        step=max(step, seeing - (4 - size) * trained) + 2 * size * most,
+        weights=weights - saved,
+        step=max(step, seeing - (4 - size) * trained) + moment,
     )
-
-
-def nf4_bytes(weights: int) -> int:
-    """Bytes of a layer of so many weights in NF4 with double quantisation."""
-    scales = ceil(weights / _BLOCK)
-    return ceil(weights / 2) + scales + 4 * ceil(scales / _SECOND_BLOCK) + _CODE
-
-
-def _in_four_bits(vlm: Vlm) -> tuple[int, int, int]:
-    """Bytes of what is quantised: unpacked, in NF4; and the weights of its largest layer."""
-    config = nf4_config(vlm.located, AutoModelForImageTextToText, vlm.hardware)
-    kept = tuple(f"{name}." for name in config.llm_int8_skip_modules)
-    sizes = [
-        part.weight.numel()
-        for name, part in vlm.model.named_modules()
-        if isinstance(part, nn.Linear) and not f"{name}.".startswith(kept)
-    ]
-    unpacked = sum(sizes) * vlm.hardware.torch_dtype.itemsize
-    return unpacked, sum(map(nf4_bytes, sizes)), max(sizes)
 
 
 def _seeing(config: Any, pixels: int, size: int) -> int:

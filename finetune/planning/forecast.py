@@ -3,7 +3,8 @@
 The weights are counted from the headers of their files, what trains from the model's shape, and a
 step is rehearsed without numbers (:mod:`finetune.planning.rehearsal`). Knows nothing of what the
 machine has, but to refuse what can't fit into it (:func:`check_memory`), and of the models only
-who can tell: :mod:`finetune.planning.answerer` and :mod:`finetune.planning.pairs`.
+who can tell: :mod:`finetune.planning.answerer`, :mod:`finetune.planning.pairs` and
+:mod:`finetune.planning.frozen`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Forecast:
     precision: str
     batch: int
     tokens: int
-    """Of the longest row, its picture's among them, or of the longest text beside a picture."""
+    """Of the longest row, its picture's among them, or of the longest text beside a picture; 0
+    where nothing is read."""
     shown: str
     """What a batch is, in words."""
     trained: int
@@ -58,7 +60,8 @@ class Forecast:
     step: int
     """Gradients, activations and logits of a batch, at their most."""
     loading: int
-    """The files of the weights, which are in memory while they are read."""
+    """The files of the weights, which are in memory while they are read; a GPU is given each weight
+    when it has been read."""
 
     @classmethod
     def of(
@@ -66,7 +69,7 @@ class Forecast:
     ) -> Forecast:
         """With what follows from the model's files, the device and what trains; ``step`` in
         ``sizes`` is as if nothing had a higher precision while it trains."""
-        size = hardware.torch_dtype.itemsize
+        on_gpu, size = hardware.device == "cuda", hardware.torch_dtype.itemsize
         masters = 4 * trained if settings.method in ("lora", "qlora") else (4 - size) * trained
         sizes["step"] += (4 - size) * trained
         return cls(
@@ -74,9 +77,9 @@ class Forecast:
             precision="nf4" if settings.method == "qlora" else hardware.dtype,
             batch=settings.training.batch,
             trained=trained,
-            process=_GPU_PROCESS if hardware.device == "cuda" else _PROCESS,
+            process=_GPU_PROCESS if on_gpu else _PROCESS,
             learning=masters + (8 + 4) * trained,
-            loading=sum(path.stat().st_size for path in located.weights),
+            loading=0 if on_gpu else sum(path.stat().st_size for path in located.weights),
             **sizes,
         )
 
@@ -108,17 +111,18 @@ def forecast(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
 
     Raises what is wrong with the model's files, and with the settings of what trains.
     """
-    if settings.uses_embedder:
-        return None
     if find_spec("bitsandbytes") is not None:
         import_bitsandbytes()  # before the Trainer does
     # Here, for they import torch.
     from finetune.planning.answerer import of_answerer
+    from finetune.planning.frozen import of_frozen
     from finetune.planning.pairs import of_pairs
 
     few = min(settings.training.batch, len(rows))
     training = settings.training.model_copy(update={"batch": few})
     settings = settings.model_copy(update={"training": training})
+    if settings.uses_embedder:
+        return of_frozen(settings, rows)
     return (of_answerer if settings.role == "answerer" else of_pairs)(settings, rows)
 
 

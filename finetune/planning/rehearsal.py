@@ -18,10 +18,10 @@ from torch.utils._pytree import tree_leaves
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv
 
-__all__ = ["fused", "held_by", "language_model", "step_bytes"]
+__all__ = ["fused", "held_by", "language_model", "passing_bytes", "step_bytes"]
 
 
-def held_by(model: Any, loss: Callable[[], Tensor], *, checkpointing: bool) -> int:
+def held_by(model: Any, loss: Callable[[], Tensor], *, checkpointing: bool = False) -> int:
     """Bytes that computing ``loss`` and going back from it holds at most, weights not counted.
 
     ``model``: on the meta device, with what trains marked; from now on it trains. What ``loss``
@@ -32,6 +32,14 @@ def held_by(model: Any, loss: Callable[[], Tensor], *, checkpointing: bool) -> i
         model.activation_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
     with _Held(model) as held:
         loss().backward()
+    return held.peak
+
+
+def passing_bytes(model: Any, look: Callable[[], Any]) -> int:
+    """Bytes that ``look`` holds at most where nothing is kept to go back from it."""
+    model.eval()
+    with torch.no_grad(), _Held(model) as held:
+        look()
     return held.peak
 
 

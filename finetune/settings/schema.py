@@ -45,8 +45,8 @@ Method = Literal["lora", "qlora", "projector", "full", "linear", "prototypes", "
 CHANGING: tuple[Method, ...] = ("lora", "qlora", "projector", "full")
 """The methods that change a model; the others put something of their own on the embedder."""
 
-_METHODS: dict[Role, tuple[Method, ...]] = {"captioner": ("lora", "full"), "embedder": ("lora",)}
-"""What can be trained of a role where not everything can."""
+_METHODS: dict[Role, tuple[Method, ...]] = {"captioner": CHANGING, "embedder": ("lora",)}
+"""What can be trained of a role where not everything can; a model may do with less."""
 
 
 class ModelSettings(Part):
@@ -55,7 +55,9 @@ class ModelSettings(Part):
     answerer: str = Field(
         "pocket:llava", description="The vision-language model: pocket:NAME, a Hub id or a folder."
     )
-    captioner: str = Field("pocket:blip", description="The model that describes: a BLIP.")
+    captioner: str = Field(
+        "pocket:blip", description="The model that describes: a BLIP or a BLIP-2."
+    )
     embedder: str = Field(
         "pocket:clip",
         description="The embedder: what `linear` and `prototypes` stand on, and what every result "

@@ -14,7 +14,7 @@ from torch import nn
 from finetune.planning.machine import free_memory
 from tools.models.quantizing import import_bitsandbytes
 
-__all__ = ["fits_unpacked", "unpack"]
+__all__ = ["fits_unpacked", "trainable", "unpack"]
 
 _SHARE = 0.5  # of the free memory, for what training needs beside the weights
 
@@ -23,6 +23,22 @@ def fits_unpacked(needed: int, device: str) -> bool:
     """Whether there is memory for so many bytes of unpacked weights, and for training."""
     free = free_memory(device)
     return not free or needed <= _SHARE * free
+
+
+def trainable(model: nn.Module, *, dequantise: bool) -> str | None:
+    """Have a model that was loaded in 4 bits train; why its weights stay packed, if they do.
+
+    No packed format for CPUs with AVX512-BF16: bitsandbytes 0.50 repacks a layer at its first
+    forward in evaluation mode, and gradients through a repacked layer are zero: the loss still
+    falls, by the few layers above the last.
+    """
+    import_bitsandbytes()
+    import bitsandbytes as bnb
+
+    for layer in model.modules():
+        if isinstance(layer, bnb.nn.modules.Linear4bit):
+            layer.support_avx512bf16_for_cpu = False
+    return unpack(model) if dequantise else "switched off"
 
 
 def unpack(model: nn.Module) -> str | None:

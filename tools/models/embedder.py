@@ -80,10 +80,22 @@ class TransformersEmbedder:
         self.id = located.id(str(getattr(self._images, "backend", "pil")))
         self.background_path: Path | None = located.folder / BACKGROUND
         """Where the weights keep their background statistics; the file may not exist."""
-        self.logit_scale = float(model.logit_scale.detach().float().exp())
-        bias = getattr(model, "logit_bias", None)
-        self.logit_bias = 0.0 if bias is None else float(bias.detach())
-        self.dimension = int(self.embed_texts(["a picture"]).shape[1])
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """By which cosines are multiplied to be logits."""
+        return float(self.model.logit_scale.detach().float().exp())
+
+    @cached_property
+    def logit_bias(self) -> float:
+        """What is added to them: SigLIP's, else 0."""
+        bias = getattr(self.model, "logit_bias", None)
+        return 0.0 if bias is None else float(bias.detach())
+
+    @cached_property
+    def dimension(self) -> int:
+        """Numbers of a vector."""
+        return int(self.embed_texts(["a picture"]).shape[1])
 
     def embed_photos(self, photos: Sequence[Photo]) -> Features:
         """(n, d) unit vectors, float32."""

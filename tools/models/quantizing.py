@@ -123,4 +123,8 @@ def _all_but_language(model: Any) -> list[str]:
     towers = _towers(model)
     if not any(_is_language(name) for name in towers):
         raise ValueError(f"no language model to quantize among {', '.join(towers)}")
-    return [name for name in towers if not _is_language(name)]
+    last = model.get_output_embeddings()  # BLIP-2 has it in its language model
+    return [
+        *(name for name in towers if not _is_language(name)),
+        *(name for name, part in model.named_modules() if part is last and name not in towers),
+    ]
