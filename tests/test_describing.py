@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools.describing import NAMELESS, describe, things_in
+from tools.describing import NAMELESS, describe
 from tools.images import open_photo
 from tools.sight import Sight
 
@@ -41,8 +41,8 @@ def _sight(captions: Sequence[str], likely: str | None, own: bool = True) -> Any
         (["a cat"], "apple", "an apple"),
         # of one thing, and not sure: no name at all
         (["a cat"], None, NAMELESS),
-        # of several things the captioner alone can speak
-        (["two red ducks and a cat"], None, "two red ducks and a cat"),
+        # nor of several things that could not be looked at one by one
+        (["two red ducks and a cat"], None, NAMELESS),
         (["two red ducks and a cat"], "apple", "an apple"),
         ([], "duck", ""),
     ],
@@ -56,25 +56,22 @@ def test_without_many_names_of_its_own_the_embedder_only_chooses() -> None:
     assert describe(sight, BLANK) == "a dog on a sofa"
 
 
-def test_a_caption_is_taken_apart() -> None:
-    assert things_in("two red apples and a cat on a blue background") == ["two red apples", "a cat"]
-    assert things_in("a box to the left of a sand castle") == ["a box", "a sand castle"]
-    assert things_in("a cup, a hat, and a door") == ["a cup", "a hat", "a door"]
-
-
 def test_unsure_of_the_name_it_says_the_word_that_the_likeliest_names_share() -> None:
     names = [("one o'clock", ("clock",)), ("two o'clock", ("clock",)), ("red apple", ())]
     names += [(f"thing {n}", ()) for n in range(20)]
     vectors = np.eye(len(names), dtype=np.float32)
 
-    def said(*cosines: float) -> str | None:
+    def said(*cosines: float, other: tuple[float, ...] | None = None) -> str | None:
         embedder = SimpleNamespace(
             vocabulary=names, embed_texts=lambda texts: vectors[: len(texts)], logit_scale=10.0
         )
         sight = Sight(SimpleNamespace(embedder=embedder))  # type: ignore[arg-type]
-        return sight.sure_name(np.array([*cosines, *[0.0] * 20], np.float32))
+        views = [v for v in (cosines, other) if v is not None]
+        return sight.sure_name(*(np.array([*v, *[0.0] * 20], np.float32) for v in views))
 
     assert said(0.5, 0.0, 0.0) == "one o'clock"
     assert said(0.16, 0.15, 0.0) == "clock", "each at a sixth"
     assert said(0.0, 0.0, 0.16) is None, "a sixth, and no other apple"
     assert said(0.0, 0.0, 0.0) is None
+    assert said(0.3, 0.0, 0.0) == said(0.3, 0.0, 0.0, other=(0.3, 0.0, 0.0)) == "one o'clock"
+    assert said(0.3, 0.0, 0.0, other=(0.0, 0.0, 0.3)) == "clock", "seen again, it is an apple"

@@ -77,6 +77,28 @@ def test_a_gradient_is_calm_and_noise_is_not() -> None:
     assert find_regions(open_photo(Image.new("RGB", (64, 64), "white"))) == ()
 
 
+def test_soft_clouds_of_colour_are_a_calm_background() -> None:
+    coarse = np.random.default_rng(1).integers(150, 250, (6, 6, 3)).astype(np.uint8)
+    clouds = Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    assert find_regions(open_photo(clouds)) == ()
+    ImageDraw.Draw(clouds).ellipse((60, 60, 160, 160), fill=COLOURS["red"])
+    ImageDraw.Draw(clouds).rectangle((240, 250, 340, 350), fill=COLOURS["blue"])
+    found = find_regions(open_photo(clouds))
+    assert [main_colour(r.pixels)[0] for r in found] == ["red", "blue"]
+    around = np.asarray(clouds, int)[160:170, 60:160].reshape(-1, 3).mean(0)
+    corner = np.asarray(found[0].photos[0].image, int)[0, 0]
+    assert np.abs(corner - around).max() < 40, "it is shown on what is around it"
+
+
+def test_a_small_part_belongs_to_the_thing_beside_it_and_a_neighbour_does_not() -> None:
+    lamp = (("square", "red", (0.5, 0.6, 0.3)), ("circle", "red", (0.5, 0.41, 0.07)))
+    assert len(find_regions(scene(*lamp))) == 1
+    apart = (("square", "red", (0.5, 0.6, 0.3)), ("circle", "red", (0.5, 0.15, 0.1)))
+    assert len(find_regions(scene(*apart))) == 2
+    beside = (("square", "red", (0.3, 0.5, 0.3)), ("square", "blue", (0.62, 0.5, 0.3)))
+    assert len(find_regions(scene(*beside))) == 2
+
+
 def test_specks_and_crowds_are_no_things() -> None:
     dots = [("circle", "red", (x / 8, y / 8, 0.08)) for x in range(1, 8) for y in range(1, 8)]
     assert find_regions(scene(*dots)) == ()

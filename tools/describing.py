@@ -7,7 +7,6 @@ better than a small captioner does: what it is sure of is said of one thing alon
 otherwise.
 """
 
-import re
 from threading import Event
 
 import numpy as np
@@ -19,13 +18,11 @@ from tools.recall import Recall
 from tools.sight import Sight
 from tools.wording import article, join, number, plural
 
-__all__ = ["NAMELESS", "NAMELESS_MANY", "describe", "things_in"]
+__all__ = ["NAMELESS", "NAMELESS_MANY", "describe"]
 
 NAMELESS = "something I have no name for"
 NAMELESS_MANY = "{} things I have no name for"
 _CAPTIONS = 6  # beams; on drawings of an unseen style the right name is in 60 % of such sets
-_BETWEEN = re.compile(r", (?:and )?| and | to the (?:left|right) of | above | below ")
-_GROUND = re.compile(r" on an? \w+ background$")
 
 
 def describe(
@@ -47,17 +44,13 @@ def describe(
     return _agreed(sight, vector, text) if own_names else text
 
 
-def things_in(text: str) -> list[str]:
-    """What a plain caption lists: "two red apples and a cat on a blue background" → both parts."""
-    return [p.strip() for p in _BETWEEN.split(_GROUND.sub("", text)) if p.strip()]
-
-
 def _is_several(things: Things, whole: NDArray[np.float32]) -> bool:
-    """Whether the parts have better names than the whole: else they are parts of one thing."""
+    """Whether the whole has no sure name, or a part has a likelier one: else it is one thing."""
     if len(things) < 2:
         return False
-    parts = [things.sight.name(vector, 1)[0].probability for vector in things.vectors]
-    return max(parts) > things.sight.name(whole, 1)[0].probability
+    sight = things.sight
+    parts = [sight.name(vector, 1)[0].probability for vector in things.vectors]
+    return sight.sure_name(whole) is None or max(parts) > sight.name(whole, 1)[0].probability
 
 
 def _listed(things: Things) -> str:
@@ -80,13 +73,12 @@ def _listed(things: Things) -> str:
 
 
 def _sure_name(things: Things, kind: list[int]) -> str | None:
-    vector = things.vectors[kind].mean(axis=0)
-    return things.sight.sure_name(vector / np.linalg.norm(vector))
+    views = [photo for i in kind for photo in things.regions[i].photos]
+    return things.sight.sure_name(*things.sight.vectors(views))
 
 
 def _agreed(sight: Sight, vector: NDArray[np.float32], text: str) -> str:
     name = sight.sure_name(vector)
-    if name is not None:
-        return text if name in text else article(name)
-    # One vector says little of several things: of those the captioner alone can speak.
-    return text if len(things_in(text)) > 1 else NAMELESS
+    if name is None:
+        return NAMELESS
+    return text if name in text else article(name)

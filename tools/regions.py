@@ -1,8 +1,8 @@
 """The things of a picture that stand on a calm background, apart from each other.
 
-What differs from the background, and hangs together, is a thing. The background is a plane in each
-colour (plain, or a gradient) fitted to the rim of the picture; where most of the rim does not fit,
-as in photos, nothing is found. Knows nothing of names or models.
+The background is what can be reached from the rim without crossing an edge: plain, a gradient or
+soft clouds of colour. What is left, and hangs together, is a thing. Where little of the rim is
+background, as in most photos, nothing is found. Knows nothing of names or models.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from tools.images import Photo, open_photo
 __all__ = ["Region", "find_regions"]
 
 _SIDE = 128  # pixels of the longer side of the copy that is taken apart
-_RIM = 0.03  # width of the rim, as a share of the shorter side
-_CALM = 0.75  # share of the rim that has to be background
-_NEAR = 8.0  # a channel this far off the plane is the background, of 255
-_APART = 28.0  # and this far off it is something else
-_GAP = 1 / 64  # parts this near each other, as a share of the shorter side, are one thing
-_SPECK = 0.004  # share of the picture below which something is a speck
+_EDGE = 12.0  # two neighbours whose channels differ by this, of 255, have an edge between them
+_STRETCH = 0.05  # a background reaches along this share of the rim, and together they
+_CALM = 0.75  # reach along this share
+_GAP = 1 / 32  # a small part this near a bigger one, as a share of the shorter side, belongs to it
+_SMALL = 0.3  # small: below this share of the bigger one's size
+_SPECK = 0.005  # share of the picture below which something is a speck
 _MOST = 12  # a picture of more things is busy, not calm
 _MARGINS = (0.1, 0.22)
 _LEAST_SIDE = 64
@@ -91,10 +91,7 @@ def find_regions(photo: Photo) -> tuple[Region, ...]:
     ground = _background(pixels)
     if ground is None:
         return ()
-    other = np.abs(pixels - ground).max(-1) > _APART
-    reach = max(1, round(_GAP * min(height, width)))
-    joined = ndimage.binary_dilation(other, iterations=reach)
-    owners = ndimage.label(joined, structure=np.ones((3, 3)))[0] * other
+    owners = _joined(ndimage.label(~ground, structure=np.ones((3, 3)))[0])
     found = []
     for number, where in enumerate(ndimage.find_objects(owners), 1):
         mask = None if where is None else owners[where] == number
@@ -103,7 +100,8 @@ def find_regions(photo: Photo) -> tuple[Region, ...]:
         rows, columns = where
         inner = ndimage.binary_erosion(mask)
         own = pixels[where][inner if inner.sum() > 20 else mask]
-        colour = ground[where].mean((0, 1)).round().clip(0, 255)
+        around = _grown(where, 2)
+        colour = pixels[around][ground[around]].mean(0).round()
         found.append(
             Region(
                 (columns.start / width, rows.start / height,
@@ -115,18 +113,46 @@ def find_regions(photo: Photo) -> tuple[Region, ...]:
     return tuple(found) if len(found) <= _MOST else ()
 
 
-def _background(pixels: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The plane (H, W, 3) that fits the rim of (H, W, 3); None where much of the rim does not."""
+def _background(pixels: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+    """(H, W) which pixels of (H, W, 3) are background; None where little of the rim is."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     height, width = pixels.shape[:2]
-    rim = max(1, round(_RIM * min(height, width)))
-    outer = np.ones((height, width), bool)
-    outer[rim:-rim, rim:-rim] = False
-    y, x = np.mgrid[:height, :width]
-    places = np.stack([np.ones(outer.size), x.ravel() / width - 0.5, y.ravel() / height - 0.5], 1)
-    values, used = pixels.reshape(-1, 3), outer.ravel()
-    for _ in range(3):  # what a thing covers of the rim is left out, step by step
-        plane = places @ np.linalg.lstsq(places[used], values[used], rcond=None)[0]
-        off = np.abs(values - plane).max(-1)
-        near = min(max(_NEAR, 3 * float(np.median(off[used]))), _APART)
-        used = outer.ravel() & (off <= near)
-    return plane.reshape(pixels.shape) if used.sum() >= _CALM * outer.sum() else None
+    number = np.arange(height * width).reshape(height, width)
+    across = np.abs(np.diff(pixels, axis=1)).max(-1) < _EDGE
+    down = np.abs(np.diff(pixels, axis=0)).max(-1) < _EDGE
+    one = np.concatenate([number[:, :-1][across], number[:-1][down]])
+    other = np.concatenate([number[:, 1:][across], number[1:][down]])
+    graph = coo_array((np.ones(len(one)), (one, other)), shape=(number.size, number.size))
+    areas = connected_components(graph, directed=False)[1].reshape(height, width)
+    rim = np.concatenate([areas[0], areas[-1], areas[1:-1, 0], areas[1:-1, -1]])
+    along = np.bincount(rim)
+    grounds = np.flatnonzero(along >= _STRETCH * len(rim))
+    if along[grounds].sum() < _CALM * len(rim):
+        return None
+    return np.isin(areas, grounds)
+
+
+def _joined(parts: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Numbered parts with small ones given to the biggest near them, the smallest first."""
+    from scipy import ndimage
+
+    sizes = np.bincount(parts.ravel())
+    owner = np.arange(len(sizes), dtype=np.int32)
+    places = ndimage.find_objects(parts)
+    reach = max(1, round(_GAP * min(parts.shape)))
+    for part in np.argsort(sizes[1:]) + 1:
+        around = _grown(places[part - 1], reach)
+        touched = ndimage.binary_dilation(parts[around] == part, iterations=reach)
+        near = set(owner[parts[around][touched]].tolist()) - {0, part}
+        bigger = max(near, key=lambda n: int(sizes[n]), default=0)
+        if bigger and sizes[part] < _SMALL * sizes[bigger]:
+            owner[owner == part] = bigger
+            sizes[bigger] += sizes[part]
+    return owner[parts]
+
+
+def _grown(where: tuple[slice, slice], by: int) -> tuple[slice, slice]:
+    rows, columns = (slice(max(0, s.start - by), s.stop + by) for s in where)
+    return rows, columns

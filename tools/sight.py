@@ -176,16 +176,18 @@ class Sight:
         order = np.argsort(-share, kind="stable")[:count]
         return [Candidate(names[i], float(share[i])) for i in order]
 
-    def sure_name(self, vector: NDArray[np.float32]) -> str | None:
+    def sure_name(self, *views: NDArray[np.float32]) -> str | None:
         """What may be said of a picture: a name, or the word that the likeliest names share.
 
         Three clocks at a fifth each are a clock, whatever it shows (Deng et al., "Hedging your
-        bets", CVPR 2012).
+        bets", CVPR 2012). Of several views of one thing the mean of what each says counts: what
+        they differ about is not sure.
         """
         names, features = self._named()
         if not names:
             return None
-        share = softmax(self.embedder.logit_scale * (features @ vector))
+        scale = self.embedder.logit_scale
+        share = np.mean([softmax(scale * (features @ view)) for view in views], axis=0)
         best = int(share.argmax())
         if share[best] >= _SURER:
             return names[best]
