@@ -186,9 +186,14 @@ def test_coco_captions_and_boxes(tmp_path: Path) -> None:
     path = tmp_path / "instances.json"
     path.write_text(json.dumps(coco))
     rows = found(path, tmp_path)
-    assert rows.counts == {"cup": 4, "hat": 4}  # the box of three pixels is left out
+    assert rows.counts == {"cup": 4, "hat": 4}
+    (small,) = rows.report.bad  # the box of three pixels
+    assert small.endswith("0.png: a cup that is too small to show what it is")
     assert rows.rows[0].photo().size == (20, 30)
     assert len({row.photo_id for row in rows.rows}) == 4
+    said = command("prepare", path, "--task", "caption", home=tmp_path, fails=1)
+    words = "give annotations with a caption, or leave --task caption out."
+    assert said == f"instances.json has no captions: {words}\n"
     coco["annotations"] = [{"image_id": i, "caption": f"Disc {i}. "} for i in range(4)]
     path.write_text(json.dumps(coco))
     assert [row.answer for row in found(path, tmp_path).rows] == [f"Disc {i}." for i in range(4)]
@@ -276,7 +281,7 @@ def test_all_problems_of_a_settings_file_are_said_at_once(tmp_path: Path) -> Non
     path = tmp_path / "a.yaml"
     path.write_text(
         "method: lorra\ntraning: {lr: 1}\ntraining: {learning_rate: 0.1, lrr: 2, batch: 0}\n"
-        "prompt: {answer: nothing}\ndata: {split: [0.5, 0.5, 0.5]}\n"
+        "prompt: {answer: nothing}\ndata: {split: [0.5, 0.5, 0.5]}\nlerning_rate: 1\nzzz: 1\n"
     )
     said = command("train", "x", "--config", path, home=tmp_path, fails=2)
     for words in (
@@ -284,6 +289,8 @@ def test_all_problems_of_a_settings_file_are_said_at_once(tmp_path: Path) -> Non
         "unknown key traning (did you mean training?)",
         "unknown key training.learning_rate (did you mean training.lr?)",
         "unknown key training.lrr (did you mean training.lr?)",
+        "unknown key lerning_rate (did you mean training.lr?)",
+        "unknown key zzz.",
         "training.batch: Input should be greater than or equal to 1 (got 0)",
         "answer must contain {label}",
         "split must be three shares of sum 1",

@@ -267,6 +267,25 @@ def test_the_code_of_the_card_loads_it_without_imprint(
     assert torch.allclose(said.float(), ours.float(), atol=1e-4)
 
 
+def test_a_data_set_of_the_hub_is_prepared_by_its_name(hub: HubServer, tmp_path: Path) -> None:
+    rows = [
+        {"image": f"{kind}{i}.png", "label": kind, "split": "test" if i > 3 else "train"}
+        for kind in ("disc", "box")
+        for i in range(6)
+    ]
+    files = {"metadata.jsonl": "\n".join(map(json.dumps, rows)).encode()}
+    for row in rows:
+        picture(row["label"], int(row["image"][-5])).save(tmp_path / "one.png")
+        files[row["image"]] = (tmp_path / "one.png").read_bytes()
+    hub.add("eve/things", files, kind="datasets")
+    said = command("prepare", "hf:eve/things", home=tmp_path, fails=1)
+    assert "`hf download --repo-type dataset eve/things`" in said and not hub.requests
+    snapshot_download("eve/things", repo_type="dataset")  # what that command does
+    found = json.loads(command("prepare", "hf:eve/things", "--json", home=tmp_path))
+    assert found["classes"] == {"box": 6, "disc": 6}
+    assert found["measured_on"] == "the source's test pictures"
+
+
 def test_what_is_not_whole_is_not_taken_in(home: Path, tmp_path: Path) -> None:
     command("publish", "real", home=(other := copied(home, tmp_path, source="x")))
     folder = other / "adapters" / "real"

@@ -26,28 +26,39 @@ def is_coco(content: Any) -> bool:
     return isinstance(content, dict) and {"images", "annotations"} <= set(content)
 
 
-def coco_rows(path: Path, content: Mapping[str, Any], settings: DataSettings) -> list[Found]:
+def coco_rows(path: Path, content: Mapping[str, Any], settings: DataSettings) -> Source:
     """Captions when there are any (or the task asks for them), else one row a box, or a picture.
 
-    Raises :class:`DataError` for annotations of pictures or categories that are not there.
+    Boxes that are too small to show anything are named. Raises :class:`DataError` for annotations
+    of pictures or categories that are not there.
     """
     try:
         files = {image["id"]: _file(path, str(image["file_name"])) for image in content["images"]}
         names = {c["id"]: str(c["name"]) for c in content.get("categories", [])}
         captioned = any("caption" in entry for entry in content["annotations"])
         if settings.task in ("answer", "caption") or (settings.task == "auto" and captioned):
-            return [
+            rows = [
                 Found(files[e["image_id"]], question=DESCRIBE, answer=str(e["caption"]).strip())
                 for e in content["annotations"]
                 if str(e.get("caption", "")).strip()
             ]
-        rows = []
+            if not rows:
+                raise DataError(
+                    f"{path.name} has no captions: give annotations with a caption, or leave "
+                    f"--task {settings.task} out."
+                )
+            return Source(rows)
+        rows, bad = [], []
         for entry in content["annotations"]:
             box = _box(entry.get("bbox"))
-            if "category_id" in entry and (box is None or _large(box)):
-                name = names[entry["category_id"]]
-                rows.append(Found(files[entry["image_id"]], label=name, box=box))
-        return rows
+            if "category_id" not in entry:
+                continue
+            name, file = names[entry["category_id"]], files[entry["image_id"]]
+            if box is None or _large(box):
+                rows.append(Found(file, label=name, box=box))
+            else:
+                bad.append(f"{file}: a {name} that is too small to show what it is")
+        return Source(rows, bad=bad)
     except (KeyError, TypeError, ValueError) as exc:
         raise _incomplete(path, exc) from exc
 

@@ -57,7 +57,7 @@ def find_rows(settings: DataSettings, config: Config) -> Source:
     if path.suffix.lower() == ".json" and is_coco(content := read_json(path)):
         if settings.task == "boxes":
             return coco_boxes(path, content)
-        return Source(coco_rows(path, content, settings))
+        return coco_rows(path, content, settings)
     if path.suffix.lower() in TABLES:
         return Source(table_rows(path, settings, _SPLITS))
     raise DataError(

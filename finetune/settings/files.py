@@ -134,17 +134,26 @@ def _worded(error: Any) -> str:
     place = [str(part) for part in error["loc"]]
     name = ".".join(place)
     if error["type"] == "extra_forbidden":
-        known = list(_keys())
-        known_as = _ALSO_CALLED.get(place[-1])
-        near = [known_as] if known_as else []
-        near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        near = near or [k for k in known if k.rpartition(".")[2] == place[-1]][:1]
-        near = near or difflib.get_close_matches(place[-1], [k.rpartition(".")[2] for k in known])
-        return f"unknown key {name}" + (f" (did you mean {near[0]}?)" if near else "")
+        near = _nearest(name, place[-1])
+        return f"unknown key {name}" + (f" (did you mean {near}?)" if near else "")
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{name}: {message}" if name else message
     return f"{name}: {message} (got {error['input']!r:.60})"
+
+
+def _nearest(name: str, last: str) -> str | None:
+    """The key that is spelt most like ``name``, or whose ``last`` part or other name is."""
+    words = {key: key for key in _keys()}
+    for key in list(words):
+        words.setdefault(key.rpartition(".")[2], key)
+    words |= _ALSO_CALLED
+    near = [
+        (difflib.SequenceMatcher(None, given, word).ratio(), word)
+        for given in (name, last)
+        for word in difflib.get_close_matches(given, words, n=1)
+    ]
+    return words[max(near)[1]] if near else None
 
 
 def _keys() -> Iterator[str]:
