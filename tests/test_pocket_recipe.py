@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from PIL import Image, ImageDraw
 from tokenizers import Tokenizer
 
+from finetune.pocket import training
 from finetune.pocket.answering import answer_logits, exact, picture_tokens
 from finetune.pocket.blip import BlipSettings, caption_batch, train_blip
 from finetune.pocket.clip import (
@@ -32,11 +34,11 @@ from finetune.pocket.pool import Pool, contrast
 from finetune.pocket.prompt import PATCHES, pack
 from finetune.pocket.recipe import Recipe, SettingsError
 from finetune.pocket.talk import Asked
-from finetune.pocket.teacher import Targets
+from finetune.pocket.teacher import Targets, ask_teacher, read_targets
 from finetune.pocket.text import CHAT_TEMPLATE, dressed, train_tokenizer
 from finetune.pocket.tower import embed_kept
-from finetune.pocket.training import Clock, MasterAdamW, rate
-from tests.pocket_parts import TINY, gallery, one_thread, targets
+from finetune.pocket.training import Clock, Learnt, MasterAdamW, Stage, rate
+from tests.pocket_parts import TINY, gallery, make_drawings, one_thread, targets
 
 __all__ = ["gallery", "one_thread", "targets"]
 
@@ -74,6 +76,85 @@ def test_resuming_gives_the_state_of_an_uninterrupted_run(
         whole.state_dict().items(), resumed.state_dict().values(), strict=True
     ):
         assert torch.equal(one, two), name
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0.0, 2), (60.0, 0)])
+def test_a_killed_run_loses_what_the_last_writing_did_not_see(
+    seconds: float, kept: int, tmp_path: Path
+) -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+
+    def stage() -> Stage:
+        optimiser = MasterAdamW([([weight], 1.0)], lr=0.1)
+        return Stage(tmp_path / "s.pt", "s", optimiser, 9, warmup=1, save_seconds=seconds)
+
+    def learn(step: int) -> Learnt:
+        if step == 2:
+            raise KeyboardInterrupt
+        return weight.sum(), 1, {}
+
+    with pytest.raises(KeyboardInterrupt):
+        stage().train(learn, every=100)
+    saved = tmp_path / "s.pt"
+    assert (torch.load(saved, weights_only=True)["step"] if saved.exists() else 0) == kept
+    steps: list[int] = []
+    stage().train(lambda step: (steps.append(step), learn(9))[1], every=100)
+    assert steps[0] == kept
+
+
+def test_what_the_teacher_said_is_kept_in_parts_and_read_in_the_order_of_the_sprites(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    shown = [i for i, c in enumerate(gallery.concept_of) if gallery.concepts[c].kind == "drawing"]
+    rng = np.random.default_rng(3)
+    said = rng.normal(size=(len(shown), 2, 16)).astype(np.float16)
+    photos = rng.integers(0, 256, (64, 3, 64, 64), dtype=np.uint8)
+    features = rng.normal(size=(64, 16)).astype(np.float16)
+    for part in range(64):
+        np.savez(
+            tmp_path / f"part-{part:02d}.npz", ids=np.arange(part, len(shown), 64),
+            drawings=said[part::64], photos=photos[part::64], photo_features=features[part::64],
+        )  # fmt: skip
+    found = read_targets(gallery, tmp_path, width=16)
+    assert np.array_equal(found.photos, photos)
+    rows = said.astype(np.float32) - found.mean
+    rows /= np.linalg.norm(rows, axis=-1, keepdims=True)
+    wanted = rows.mean(1) / np.linalg.norm(rows.mean(1), axis=-1, keepdims=True)
+    got = found.drawings[shown]
+    assert np.allclose(got @ got.T, wanted @ wanted.T, atol=1e-3), "a rotation keeps the cosines"
+    folders = (tmp_path, tmp_path / "no teacher", tmp_path)
+    assert ask_teacher(gallery, *folders, clock=Clock(-1)), "nothing is left to ask"
+    (tmp_path / "part-07.npz").unlink()
+    assert not ask_teacher(gallery, *folders, clock=Clock(-1)), "and now there is"
+
+
+def test_the_minutes_are_those_of_the_whole_command(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from finetune.cli import app
+
+    data, run = make_drawings(tmp_path / "data"), tmp_path / "run"
+    arguments = ["pocket", "all", "--minutes", "0", "--data", str(data), "--run", str(run)]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0 and "clip: stopped before its last step" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_statistics_are_measured_once_for_the_same_weights(tmp_path: Path) -> None:
+    from tools.errors import ImprintError
+
+    state, made = tmp_path / "run" / "clip" / "unlock.pt", tmp_path / "out" / "clip"
+    for file in (state, made / "background.npz"):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    recipe = Recipe.open(
+        data=tmp_path, run=tmp_path / "run", out=tmp_path / "out", teacher=tmp_path
+    )
+    os.utime(state, (1, 1))
+    assert recipe.train("background")
+    os.utime(made / "background.npz", (0, 0))  # the weights are newer
+    with pytest.raises(ImprintError):
+        recipe.train("background")
 
 
 def test_a_tiny_training_lowers_the_loss(
@@ -339,6 +420,9 @@ def test_settings_with_unknown_keys_are_refused_all_at_once(tmp_path: Path) -> N
         assert key in str(problem.value)
     shipped = Recipe.open(data=tmp_path, run=tmp_path, out=tmp_path, teacher=tmp_path)
     assert "fluent_3d" not in shipped.world.styles
+    quick = Path(training.__file__).parent / "quick.yaml"
+    fast = Recipe.open(data=tmp_path, run=tmp_path, out=tmp_path, teacher=tmp_path, settings=quick)
+    assert fast.vision.steps < shipped.vision.steps / 10
 
 
 def test_help_imports_no_torch() -> None:

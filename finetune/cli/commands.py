@@ -192,6 +192,7 @@ def pocket(
         typer.echo(f"{len(made['drawings'])} drawings, {len(made['photos'])} photos")
         return
     from finetune.pocket.recipe import Recipe, SettingsError
+    from finetune.pocket.training import Clock
 
     try:
         recipe = Recipe.open(
@@ -201,8 +202,9 @@ def pocket(
         typer.echo(str(problem), err=True)
         raise typer.Exit(2) from problem
     wanted = ("clip", "background", "blip", "llava") if model is PocketModel.all else (model.value,)
+    clock = Clock(minutes)
     for name in wanted:
-        finished = recipe.train(name, minutes=minutes, resume=resume)
+        finished = recipe.train(name, clock=clock, resume=resume)
         if not finished:
             typer.echo(f"{name}: stopped before its last step; run again to go on.")
             raise typer.Exit(0)

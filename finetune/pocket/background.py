@@ -58,8 +58,8 @@ def write_background(
     *,
     styles: tuple[str, ...] = ("noto", "twemoji", "fluent_3d"),
     seed: int = 0,
-) -> dict[str, Any]:
-    """Measure the embedder at ``source``, write its ``background.npz``, return the results."""
+) -> None:
+    """Measure the embedder at ``source``; write its ``background.npz``, and the results beside."""
     located = locate(ModelChoice(source))
     embedder = load_embedder(located)
     clean = _drawings(embedder, data, styles, seed, strength=0.0)
@@ -76,8 +76,6 @@ def write_background(
     words = {"drawings": _words(clean.gallery, both), **_class_names(data)}
     texts = {name: _texts(embedder, row) for name, row in words.items()}
     background = named(background, kinds, texts)
-    for name, row in results.items():
-        log.info("%s: %s", name, " ".join(f"{k} {v:.3g}" for k, v in row.items()))
     everything: dict[str, Any] = dict(results)
     if "photos" in kinds:
         trained = [s for s in styles if s in WorldSettings().styles]
@@ -97,8 +95,8 @@ def write_background(
         everything |= told
     background.save(located.folder / "background.npz")
     text = json.dumps(everything, indent=1, default=float)
+    log.info("background: %s", text)
     (located.folder / "background.json").write_text(text + "\n", encoding="utf-8")
-    return everything
 
 
 def _drawings(

@@ -6,7 +6,6 @@ and LLaVA on its tower) and the folders; the models' own files know the training
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -27,7 +26,7 @@ from finetune.pocket.drawings import MAIN_GROUPS, Gallery, load_gallery
 from finetune.pocket.easy_vqa import EasyVqa
 from finetune.pocket.evaluate import HeldOut, load_held_out
 from finetune.pocket.talk import Asked, questions
-from finetune.pocket.teacher import Targets, precompute
+from finetune.pocket.teacher import Targets, ask_teacher, read_targets
 from finetune.pocket.text import dressed, question_words, train_tokenizer
 from finetune.pocket.tower import computing, save_weights
 from finetune.pocket.training import Clock
@@ -42,7 +41,6 @@ __all__ = [
     "held_out_scenes",
 ]
 
-log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -70,6 +68,9 @@ class TeacherSettings:
     """How the teacher is asked (settings.yaml, `teacher`)."""
 
     views: int = 8
+    """Views of each drawing, the first one untouched."""
+    photo_step: int = 1
+    """It is shown every such photo: 2 is every other one."""
     processes: int = 2
 
 
@@ -160,12 +161,8 @@ class Recipe:
 
     @cached_property
     def targets(self) -> Targets:
-        """The teacher's features, computed at the first use and kept in the run folder."""
-        return precompute(
-            self.gallery, self.data, self.teacher_folder, self.run / "teacher",
-            views=self.teacher.views, processes=self.teacher.processes,
-            width=self.vision.projection, seed=self.world.seed,
-        )  # fmt: skip
+        """What the teacher said, which the first stage keeps in the run folder."""
+        return read_targets(self.gallery, self.run / "teacher", width=self.vision.projection)
 
     @cached_property
     def photos(self) -> Tensor:
@@ -205,18 +202,24 @@ class Recipe:
         tower.set_attn_implementation("eager")
         return computing(tower)
 
-    def train(self, name: str, *, minutes: float | None = None, resume: bool = True) -> bool:
-        """Train one model as far as `minutes` allow; True once it is finished and saved."""
+    def train(self, name: str, *, clock: Clock | None = None, resume: bool = True) -> bool:
+        """Train one model as far as the clock allows; True once it is finished and saved."""
         steps = {
             "clip": self._clip,
             "background": self._background,
             "blip": self._blip,
             "llava": self._llava,
         }
-        return steps[name](Clock(minutes), resume)
+        return steps[name](clock or Clock(), resume)
 
     def _clip(self, clock: Clock, resume: bool) -> bool:
         folder = self.run / "clip"
+        if not ask_teacher(
+            self.gallery, self.data, self.teacher_folder, self.run / "teacher",
+            views=self.teacher.views, photo_step=self.teacher.photo_step,
+            processes=self.teacher.processes, seed=self.world.seed, clock=clock,
+        ):  # fmt: skip
+            return False
         tower, directions, done = clip.train_vision(
             self.gallery, self.targets, folder, self.vision, held_out=self.held_out,
             data=self.data, clock=clock, resume=resume,
@@ -240,12 +243,15 @@ class Recipe:
         return done
 
     def _background(self, clock: Clock, resume: bool) -> bool:
-        """Minutes, and nothing to resume: measured in one go on the finished CLIP."""
+        """Minutes, in one go on the finished CLIP, and not again for the same one."""
         from finetune.pocket.background import write_background
 
+        made = self.out / "clip" / "background.npz"
+        trained = [p.stat().st_mtime for p in (self.run / "clip").glob("*.pt")]
+        if resume and trained and made.exists() and made.stat().st_mtime > max(trained):
+            return True
         styles = (*self.world.styles, self.world.held_out_style)
-        results = write_background(str(self.out / "clip"), self.data, styles=styles)
-        log.info("background: %s", " ".join(f"{k} {v:.3g}" for k, v in results.items()))
+        write_background(str(self.out / "clip"), self.data, styles=styles)
         return True
 
     def _blip(self, clock: Clock, resume: bool) -> bool:

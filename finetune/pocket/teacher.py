@@ -20,8 +20,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from finetune.pocket.drawings import Gallery
+from finetune.pocket.training import Clock, Progress
+from tools.whole import whole_file
 
-__all__ = ["HELD_OUT_PHOTOS", "Targets", "TfliteTeacher", "photo_files", "precompute"]
+__all__ = [
+    "HELD_OUT_PHOTOS",
+    "Targets",
+    "TfliteTeacher",
+    "ask_teacher",
+    "photo_files",
+    "read_targets",
+]
 
 HELD_OUT_PHOTOS = (
     "accordion", "anchor", "bonsai", "brontosaurus", "butterfly", "chair", "crab", "elephant",
@@ -31,6 +40,7 @@ HELD_OUT_PHOTOS = (
 """Classes of caltech101 never trained on: they measure one-shot recognition of photos."""
 
 VIEW = 64
+_PARTS = 64  # files of what the teacher said: whoever is stopped loses at most one a process
 
 
 @dataclass(frozen=True)
@@ -146,78 +156,101 @@ def _drawing_view(
     return np.asarray(canvas.convert("RGB"))
 
 
+def _part_file(out: Path, part: int) -> Path:
+    return out / f"part-{part:02d}.npz"
+
+
 def _shard(
-    job: tuple[int, int, Path, Path, npt.NDArray[np.uint8], list[tuple[str, int]], int, int],
-) -> None:
-    """One process: every `parts`-th sprite and photo, written to one file when complete."""
-    part, parts, teacher_folder, out, sprites, photos, views, seed = job
-    os.nice(10)
-    target = out / f"part-{part}.npz"
-    if target.exists():
-        return
+    job: tuple[int, Path, Path, npt.NDArray[np.uint8], list[tuple[str, int]], int, int],
+) -> int:
+    """Every `_PARTS`-th sprite and photo, written to one file when complete; the views' number."""
+    part, teacher_folder, target, sprites, photos, views, seed = job
     chance = np.random.default_rng([seed, part])
     teacher = TfliteTeacher(teacher_folder)
-    ids, drawn = [], []
-    for index in range(part, len(sprites), parts):
-        pictures = [_drawing_view(sprites[index], v == 0, chance) for v in range(views)]
-        ids.append(index)
-        drawn.append(teacher.features(pictures))
+    drawn = [
+        teacher.features([_drawing_view(sprite, v == 0, chance) for v in range(views)])
+        for sprite in sprites
+    ]
     small, features = [], []
-    for name, count in photos[part::parts]:
+    for name, count in photos:
         picture = _open(name)
         for _ in range(count):
             view = _photo_view(picture, chance)
             features.append(teacher.features([view])[0].astype(np.float16))
             reduced = Image.fromarray(view).resize((VIEW, VIEW), Image.Resampling.BICUBIC)
             small.append(np.asarray(reduced).transpose(2, 0, 1))
-    temporary = out / f"part-{part}.tmp.npz"
-    np.savez(
-        temporary,
-        ids=np.array(ids),
-        drawings=np.array(drawn, np.float16),
-        photos=np.array(small, np.uint8),
-        photo_features=np.array(features),
-    )
-    temporary.replace(target)
+    with whole_file(target) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            ids=part + _PARTS * np.arange(len(drawn)),
+            drawings=np.array(drawn, np.float16),
+            photos=np.array(small, np.uint8),
+            photo_features=np.array(features, np.float16),
+        )
+    return len(drawn) * views + len(small)
 
 
-def precompute(
+def _shown(gallery: Gallery) -> list[int]:
+    """The sprites that the teacher sees: shapes, garments and characters are named by rule."""
+    return [i for i, c in enumerate(gallery.concept_of) if gallery.concepts[c].kind == "drawing"]
+
+
+def ask_teacher(
     gallery: Gallery,
     data: Path,
     teacher: Path,
     out: Path,
     *,
     views: int = 8,
-    width: int = 256,
+    photo_step: int = 1,
     processes: int = 2,
     seed: int = 0,
-) -> Targets:
-    """The teacher's targets for a gallery and for the photos below `data`; kept in `out`.
+    clock: Clock | None = None,
+) -> bool:
+    """Keep in `out` what the teacher says of drawings and of every `photo_step`-th photo.
 
-    Only drawings are shown to the teacher (shapes, garments and characters are named by rule).
+    Goes on where it was stopped; what it writes depends on the seed, not on the processes. Returns
+    whether all is there.
+    """
+    sprites, photos = gallery.sprites[_shown(gallery)], photo_files(data)
+    photos = photos[::photo_step]
+    left = [p for p in range(_PARTS) if not _part_file(out, p).exists()]
+    jobs = [
+        (p, teacher, _part_file(out, p), sprites[p::_PARTS], photos[p::_PARTS], views, seed)
+        for p in left
+    ]
+    progress, clock = Progress(out, "teacher", _PARTS), clock or Clock()
+    if not left or clock.over:
+        return not left
+    with multiprocessing.get_context("spawn").Pool(processes, os.nice, (10,)) as pool:
+        for done, seen in enumerate(pool.imap_unordered(_shard, jobs), _PARTS - len(left) + 1):
+            progress.add(seen)
+            progress.report(done)
+            if clock.over:  # leaving the block ends the others
+                return done == _PARTS
+    return True
+
+
+def read_targets(gallery: Gallery, out: Path, *, width: int = 256) -> Targets:
+    """What the teacher said, from the files in `out`.
+
     Features are centred, reduced to `width` principal directions and normalised: cosines stay.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    shown = [i for i, c in enumerate(gallery.concept_of) if gallery.concepts[c].kind == "drawing"]
-    photos = photo_files(data)
-    jobs = [
-        (p, processes, teacher, out, gallery.sprites[shown], photos, views, seed)
-        for p in range(processes)
-    ]
-    if not all((out / f"part-{p}.npz").exists() for p in range(processes)):
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            pool.map(_shard, jobs, chunksize=1)
-    parts = [np.load(out / f"part-{p}.npz") for p in range(processes)]
+    shown = _shown(gallery)
+    parts = [np.load(_part_file(out, p)) for p in range(_PARTS)]
     asked = sum(len(p["ids"]) for p in parts)
     if asked != len(shown):
         raise ValueError(
             f"{out} holds the teacher's features of {asked} drawings, this world has {len(shown)}: "
             "remove the folder to compute them again"
         )
-    order = np.argsort(np.concatenate([p["ids"] for p in parts]))
-    drawn = np.concatenate([p["drawings"] for p in parts])[order].astype(np.float32)
-    small = np.concatenate([p["photos"] for p in parts])
-    features = np.concatenate([p["photo_features"] for p in parts]).astype(np.float32)
+    kept: dict[str, npt.NDArray[np.generic]] = {
+        name: np.concatenate([p[name] for p in parts if len(p[name])])
+        for name in ("ids", "drawings", "photos", "photo_features")
+    }
+    drawn = kept["drawings"][np.argsort(kept["ids"])].astype(np.float32)
+    small = kept["photos"].astype(np.uint8)
+    features = kept["photo_features"].astype(np.float32)
     mean = (drawn.reshape(-1, drawn.shape[-1]).mean(0) + features.mean(0)) / 2
     sample = np.concatenate([drawn.reshape(-1, drawn.shape[-1]), features]) - mean
     sample /= np.linalg.norm(sample, axis=1, keepdims=True)

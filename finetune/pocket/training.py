@@ -127,10 +127,13 @@ class Stage:
         clock: Clock | None = None,
         resume: bool = True,
         kept: Mapping[str, Tensor] | None = None,
+        save_seconds: float = 60.0,
     ) -> None:
+        """`save_seconds`: the state is written again after so long, which a killed run loses."""
         self._path, self._name, self._optimiser, self._steps = path, name, optimiser, steps
         self._warmup, self._floor = warmup, floor
         self._clock, self._kept = clock or Clock(), kept or {}
+        self._save_seconds = save_seconds
         self._step = 0
         if resume and path.exists():
             state = torch.load(path, weights_only=True)
@@ -154,10 +157,10 @@ class Stage:
         """Take the steps that are left while the clock allows; returns `done`.
 
         `learn` gets the number of the step, from 0. `evaluate` gives held-out results, after each
-        `every` steps and at the end; the state is written before it is asked.
+        `every` steps and at the end; the state is written before it is asked, and now and then.
         """
         progress = Progress(self._path.parent, self._name, self._steps)
-        saved = self._step
+        saved, written = self._step, time.monotonic()
         while not self.done and not self._clock.over:
             loss, pictures, numbers = learn(self._step)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -167,9 +170,11 @@ class Stage:
             values = {k: float(v.detach()) for k, v in {"loss": loss, **numbers}.items()}
             progress.add(pictures, norm=norm, **values)
             results: Mapping[str, float] = {}
-            if self._step % every == 0 or self.done:
+            due = self._step % every == 0 or self.done
+            if due or time.monotonic() - written >= self._save_seconds:
                 self._save()
-                saved = self._step
+                saved, written = self._step, time.monotonic()
+            if due:
                 results = evaluate() if evaluate else {}
             if results or self._step % _REPORT == 0 or self.done:
                 progress.report(self._step, **results)
