@@ -101,8 +101,11 @@ class Adapted:
                 f"Nothing of {base.located.source} would be trained: its parts are "
                 f"{', '.join(s.part for s in self.shares())}; choose another method."
             )
+        # Asked now: the first weight there is says it, and that may be one that trains.
+        self._dtype = base.model.dtype
         self.precise(True)
         self._start = {name: p.detach().clone() for name, p in self.trained()}
+        self.precise(False)  # until it trains it is asked what it says as it is
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and weights that train, in whichever stage."""
@@ -133,7 +136,7 @@ class Adapted:
         """
         for name, parameter in self.trained():
             if ".lora_" not in name:
-                dtype = torch.float32 if training else self.base.model.dtype
+                dtype = torch.float32 if training else self._dtype
                 parameter.data = parameter.data.to(dtype)
 
     def shares(self) -> list[Share]:

@@ -26,10 +26,15 @@ from transformers import (
     Qwen2VLConfig,
 )
 
+from finetune.data import Row
+from finetune.data.table import DESCRIBE
+from finetune.learners.speaking import Speaker
 from finetune.methods import _part
 from finetune.planning.answerer import forecast_of
+from finetune.planning.pairs import of_speaker
 from finetune.settings.schema import Settings
 from tests.tiny_models import BUILDERS
+from tools.models.captioner import TransformersCaptioner
 from tools.models.hardware import Hardware
 from tools.models.sources import Located
 
@@ -39,6 +44,7 @@ __all__ = [
     "Takes",
     "new_skeleton",
     "parts_of",
+    "save_blip_2",
     "save_blip_base",
     "save_clip_b32",
     "save_smolvlm_256m",
@@ -184,6 +190,7 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
             "num_attention_heads": 32,
             "vocab_size": 50304,
         },
+        image_token_index=50265,
     ),
     "Salesforce/blip-image-captioning-base": BlipConfig,
 }
@@ -262,6 +269,18 @@ def save_blip_base(folder: Path, config: BlipConfig | None = None) -> Path:
     return _saved(AutoModelForImageTextToText, config, processor, folder, torch.float32)
 
 
+def save_blip_2(folder: Path, config: Blip2Config) -> Path:
+    """The same of a BLIP-2 with an OPT, of ``config``."""
+    tiny, processor = BUILDERS["blip-2"]()
+    side = config.vision_config.image_size
+    processor.image_processor.size = {"height": side, "width": side}
+    processor.num_query_tokens = config.num_query_tokens
+    config.image_token_index = tiny.config.image_token_index
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(config.text_config, name, getattr(tiny.config.text_config, name))
+    return _saved(AutoModelForImageTextToText, config, processor, folder, torch.float32)
+
+
 def _saved(auto: Any, config: Any, processor: Any, folder: Path, dtype: torch.dtype) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -312,6 +331,9 @@ def _taken(settings: Settings, folder: Path, *, recomputed: bool) -> Takes:
         work += passes * 2 * words * _WORDS * learns
         # Not rehearsed: the weights, the file they are read from, 50 MB a picture of a batch.
         memory = 0.65 + 2 * 4 * everything / 1e9 + 0.05 * settings.training.batch * learns
+        if model.config.model_type == "blip-2":
+            work = 2 * sight * patches + passes * 2 * words * tokens
+            memory = _of_blip_2(model, settings, hardware, folder, recomputed=recomputed)
     else:
         model.config.save_pretrained(folder)
         vlm: Any = SimpleNamespace(
@@ -323,6 +345,28 @@ def _taken(settings: Settings, folder: Path, *, recomputed: bool) -> Takes:
         found = forecast_of(vlm, settings, tokens=tokens, answer=_ANSWER, pixels=3 * side**2)
         memory = found.peak / 1e9
     return Takes(memory, 2 * everything / 1e9, work / 1e12)
+
+
+def _of_blip_2(
+    model: Any, settings: Settings, hardware: Hardware, folder: Path, *, recomputed: bool
+) -> float:
+    """GB, with captions of half as many tokens as questions and answers have."""
+    model.config.save_pretrained(folder)
+    source = settings.base_model
+    located = Located(source, source, folder, ())
+    processor = BUILDERS["blip-2"]()[1]
+    side = SIGHT[source][0]
+    processor.image_processor.size = {"height": side, "width": side}
+    captioner = TransformersCaptioner(located, model.to(hardware.torch_dtype), processor)
+    text = model.config.text_config
+    places = (model.config.image_token_id,) * model.config.num_query_tokens
+    before, longest = (*places, text.bos_token_id), text.max_position_embeddings
+    speaker = Speaker(located, hardware, captioner, before, text.eos_token_id, 1, longest, "nf4")
+    packed = settings.speed.model_copy(update={"dequantise": False})
+    training = settings.training.model_copy(update={"checkpointing": recomputed})
+    settings = settings.model_copy(update={"speed": packed, "training": training})
+    row = Row(folder / "a.png", None, DESCRIBE, "w" * (_WORDS // 2), photo_id="a")
+    return of_speaker(speaker, settings, [row]).peak / 1e9
 
 
 def parts_of(model: Any) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from finetune.data.table import DESCRIBE
 from finetune.events import EventLog
 from finetune.learners.captioning import CaptionLearner
 from finetune.learners.learner import Session
+from finetune.learners.speaking import open_speaker
 from finetune.planning.forecast import forecast
 from finetune.settings.files import load_settings, with_assignments
 from finetune.settings.schema import Settings
@@ -25,6 +27,7 @@ from tools.config import load_config
 from tools.errors import SettingsError
 from tools.images import open_photo
 from tools.models import open_models
+from tools.models.hardware import Hardware
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +154,24 @@ def test_what_moves_is_what_the_method_says(method: str, pairs: Path, tmp_path: 
         assert all("qformer" in n or "language_projection" in n or "query" in n for n in moved)
     else:
         assert all(n.startswith("language_model.") for n in moved)
+
+
+def test_a_projector_in_half_precision_speaks_before_it_trains_and_after(
+    pairs: Path, tmp_path: Path
+) -> None:
+    """What trains is float32 only while it does; the first weight of a BLIP-2 is one of those."""
+    wanted = settings(pairs, method="projector", training__max_steps=2)
+    speaker = open_speaker(wanted)
+    speaker.captioner.model.to(torch.bfloat16)
+    half = replace(speaker, hardware=Hardware("cpu", "bfloat16", "as on a GPU"))
+    rows = rows_of(wanted)
+    learner = CaptionLearner(wanted, rows, half)
+    session = Session(tmp_path, EventLog(tmp_path / "events.jsonl"))
+    before = learner.predict(rows[:1], session, base=True)
+    learner.fit(rows, [], session, 0)
+    assert {p.dtype for _, p in learner.adapted.trained()} == {torch.bfloat16}
+    assert learner.predict(rows[:1], session, base=True)[0].likelihood == before[0].likelihood
+    assert learner.predict(rows[:1], session)[0].likelihood != before[0].likelihood
 
 
 def test_what_is_not_trained_to_caption_is_refused_before_it_is_loaded(

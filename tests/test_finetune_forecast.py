@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from finetune.data import Row, gather, make_plan
+from finetune.data.boxes import Boxed
 from finetune.data.table import DESCRIBE
 from finetune.events import EventLog
 from finetune.learners.learner import Session
@@ -20,12 +21,13 @@ from finetune.planning import forecast as forecasts
 from finetune.planning.forecast import check_memory, forecast, parameters_of, planned
 from finetune.planning.four_bits import nf4_bytes
 from finetune.planning.pairs import _HOLES
-from finetune.planning.rehearsal import held_by
+from finetune.planning.rehearsal import held_by, passing_bytes
 from finetune.settings.files import load_settings, with_assignments
 from finetune.settings.schema import Settings
 from finetune.training.collate import Shown
 from finetune.vlm import open_vlm
-from finetune.work import prepare_run
+from finetune.work import look_at, prepare_run
+from tests.box_scenes import write_scenes
 from tests.finetune_data import class_folders
 from tests.roles_data import captioned
 from tests.tiny_models import built
@@ -245,3 +247,61 @@ def test_pairs_that_cannot_fit_are_refused_with_what_helps(
     said = str(refused.value)
     assert "use the method lora, or choose a smaller model" in said
     assert "qlora" not in said and "set training.checkpointing" not in said
+
+
+# --- what stands on an embedder that stays as it is -----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shapes and where they are."""
+    return write_scenes(tmp_path_factory.mktemp("scenes"), 12)
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("prototypes", {}),
+        ("linear", {}),
+        ("linear", {"linear__unfreeze_layers": 1}),
+        ("maml", {"maml__ways": 2, "maml__queries": 2}),
+        ("box", {"data__task": "boxes", "box__width": 32}),
+    ],
+)
+def test_what_learns_on_a_frozen_embedder_is_what_is_told(
+    method: str, more: dict[str, Any], pictures: dict[str, Path], scenes: Path
+) -> None:
+    source = scenes if method == "box" else pictures["embedder"]
+    keys = {"data__source": str(source), "model__embedder": str(built("clip")), **more}
+    settings = tiny(method=method, training__batch=4, **keys)
+    table, plan = look_at(settings, load_config(), None)
+    told = forecast(settings, table.rows)
+    assert told is not None and told.words.startswith("about ")
+    learner: Any = make_learner(settings, table, plan)
+    assert told.trained == sum(part["trained"] for part in learner.describe()["trained"])
+    model = learner._tower if method == "box" else learner.sight.embedder.model
+    ours = sum(p.numel() for p in model.parameters())
+    assert told.weights == 4 * ours * (2 if method == "linear" else 1)
+    photos = [row.photo() for row in table.rows][:32]
+    if method in ("prototypes", "maml"):
+        held = passing_bytes(model, lambda: learner.sight.embedder.embed_photos(photos))
+        assert told.step == pytest.approx(held, rel=0.1)
+
+
+def test_a_head_takes_more_with_more_of_everything(scenes: Path) -> None:
+    def step(rows: int = 8, **keys: Any) -> int:
+        base = {"data__task": "boxes", "model__embedder": str(built("clip"))}
+        settings = tiny(method="box", **{**base, **keys})
+        found = forecast(settings, [replace(told, photo_id=str(n)) for n in range(rows)])
+        assert found is not None
+        return found.step
+
+    told = Row(Path("a.png"), photo_id="a", objects=(Boxed("disc", (0, 0, 9, 9)),))
+    plain = step(training__batch=64)
+    assert plain == step()  # no more at once than there are
+    assert step(32, training__batch=32) > 2 * plain
+    assert step(box__width=512) > 2 * plain
+    kept = step(2000) - step(1000)
+    assert kept == 1000 * 2 * 16 * 64  # patches of half precision, 64 wide
+    changed = {"augmentation__colour": 0.1}
+    assert step(2000, **changed) == step(1000, **changed)

@@ -74,7 +74,7 @@ class Fitting(ABC):
                 val=RowDataset(val) if val else None,
                 collate=self.collate,
                 settings=settings,
-                dtype=self.model.dtype,
+                dtype=self.hardware.torch_dtype,
                 groups=lambda: self.adapted.groups(self.settings),
             )
         )

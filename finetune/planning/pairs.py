@@ -17,7 +17,7 @@ from transformers import AutoModel
 from finetune.data import Report, Row, Table
 from finetune.learners.captioning import CaptionLearner
 from finetune.learners.contrastive import EmbedderLearner
-from finetune.learners.speaking import open_speaker
+from finetune.learners.speaking import Speaker, open_speaker
 from finetune.planning.forecast import Forecast
 from finetune.planning.four_bits import Packed, packed
 from finetune.planning.rehearsal import fused, held_by
@@ -28,7 +28,7 @@ from tools.models.embedder import TransformersEmbedder
 from tools.models.loading import load_processor, load_skeleton, quiet
 from tools.models.sources import locate
 
-__all__ = ["of_pairs"]
+__all__ = ["of_pairs", "of_speaker"]
 
 _EMBEDDERS = ("clip", "siglip")
 _HOLES = {"embedder": 1.7, "captioner": 3.4}
@@ -44,7 +44,7 @@ def of_pairs(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
     rows that it can't learn from.
     """
     if settings.role == "captioner":
-        return _of_captioner(settings, rows)
+        return of_speaker(open_speaker(settings, weights=False), settings, rows)
     if locate(ModelChoice(settings.model.embedder)).model_type in _EMBEDDERS:
         return _of_embedder(settings, rows)
     return None
@@ -71,8 +71,8 @@ def _of_embedder(settings: Settings, rows: Sequence[Row]) -> Forecast:
     return _forecast(learner, shown, tokens=tokens, shown=words, four_bits=Packed())
 
 
-def _of_captioner(settings: Settings, rows: Sequence[Row]) -> Forecast:
-    speaker = open_speaker(settings, weights=False)
+def of_speaker(speaker: Speaker, settings: Settings, rows: Sequence[Row]) -> Forecast:
+    """What training ``speaker``, whose model is on the meta device, will take."""
     model = speaker.captioner.model
     if speaker.located.model_type == "blip-2":  # BLIP's attention has no other form
         fused(model)
