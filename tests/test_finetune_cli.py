@@ -134,7 +134,8 @@ def test_runs_are_listed_shown_and_deleted(home: Path, tmp_path: Path) -> None:
         assert "There is no run" in command("runs", "delete", name, "--yes", home=home, fails=1)
     command("few-shot", class_folders(tmp_path / "s"), "--method", "prototypes", "--name", "p",
             home=tmp_path)  # fmt: skip
-    assert "Deleted p" in command("runs", "delete", "p", "--yes", home=tmp_path)
+    said = command("runs", "delete", "p", "--yes", "--json", home=tmp_path)
+    assert json.loads(said) == {"deleted": "p"}
     assert not run_folder(tmp_path, "p").exists()
     assert "no runs yet" in command_errors("runs", "list", home=tmp_path)
 
@@ -279,6 +280,40 @@ def test_the_curves_go_to_tensorboard_too(tmp_path: Path) -> None:
     ours = [(e["step"], e["loss"]) for e in events(tmp_path, "t")]
     assert losses == [(step, pytest.approx(loss, rel=1e-4)) for step, loss in ours]
     assert len(losses) == 5
+
+
+TRACKER = """
+import types
+__version__ = "0.0"
+config, runs = {}, []
+context_vars = types.SimpleNamespace(current_space_id=types.SimpleNamespace(get=lambda: None))
+def init(**how):
+    print("* Trackio project initialized")
+    runs.append(how)
+def log(metrics):
+    print(metrics)
+def finish():
+    print("* Run finished")
+"""
+
+
+def test_what_a_tracker_prints_is_not_in_the_json_and_it_knows_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trackio.py").write_text(TRACKER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "trackio", raising=False)
+    class_folders(tmp_path / "in" / "train")
+    class_folders(tmp_path / "in" / "test", each=2, start=100)
+    said = command(
+        "few-shot", tmp_path / "in", *MODEL, *TINY, "--max-steps", 2, "--name", "t", "--json",
+        "--report-to", "trackio", home=tmp_path,
+    )  # fmt: skip
+    assert json.loads(said)["run"] == "t"
+    (tracked,) = sys.modules["trackio"].runs
+    assert (tracked["project"], tracked["name"]) == ("imprint", "t-fold-0")
+    assert tracked["space_id"] is None  # nothing leaves the machine
+    monkeypatch.delitem(sys.modules, "trackio")
 
 
 KERNELS = """

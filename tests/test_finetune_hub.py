@@ -19,14 +19,16 @@ from finetune.cli import app
 from finetune.pipeline import make_learner
 from finetune.runs import open_run
 from finetune.settings.files import load_settings
-from finetune.shelf import activate, read_manifest
+from finetune.shelf import read_manifest
 from tests.finetune_data import TINY, class_folders, command, picture, read, run_folder
 from tests.hub_files import COMMIT, in_hub_cache
 from tests.hub_server import TOKEN, HubServer
 from tests.tiny_models import built
-from tools.config import load_config
+from tools.config import ModelChoice, load_config
+from tools.errors import ModelMissing
 from tools.images import open_photo
 from tools.models import open_models
+from tools.models.sources import locate
 
 # The Hub's client sends files as httpx no longer likes (huggingface_hub 2.4, `lfs.py`).
 pytestmark = [
@@ -221,11 +223,14 @@ def test_an_adapter_of_the_hub_is_put_on_the_shelf_and_used(
     said = command("publish", f"hf:{REPO}", home=other, fails=2)
     assert f"fetch it with `hf download {REPO}`" in said and not other.exists()
     folder = Path(snapshot_download(REPO))  # what that command does
+    with pytest.raises(ModelMissing, match=f"an adapter and no model.* publish hf:{REPO}`"):
+        locate(ModelChoice(REPO))
     card = folder / "README.md"
     card.write_text(card.read_text() + "\nCorrected by hand.\n")
     said = command("publish", f"hf:{REPO}", "--as", "zorbs", "--activate", home=other, fails=1)
     assert "on the shelf and not in use" in said and "shelf use zorbs --anyway" in said
-    command("shelf", "use", "zorbs", "--anyway", home=other)
+    said = command("shelf", "use", "zorbs", "--anyway", "--json", home=other)
+    assert json.loads(said) == {"role": "answerer", "in_use": "zorbs"}
     models = open_models(load_config(home=other, answerer=str(built("llava"))))
     current = models.adapters.current()
     assert current is not None and current.name == "zorbs" and current.classes == ("box", "disc")
@@ -235,7 +240,8 @@ def test_an_adapter_of_the_hub_is_put_on_the_shelf_and_used(
     said = command("publish", folder, home=other)
     assert said.strip().endswith("real"), "a folder goes by its run's name"
     assert "already" in command("publish", folder, home=other, fails=1)
-    activate(other / "adapters", "real")
+    said = command("shelf", "stop", "answerer", "--json", home=other)
+    assert json.loads(said)["before"] == "zorbs"
 
 
 @pytest.mark.parametrize("name", ["real", "seen", "head"])
@@ -339,7 +345,7 @@ def test_it_says_what_goes_where_and_asks(home: Path, hub: HubServer) -> None:
     said = command("publish", "real", "--hub", REPO, home=home, fails=1)
     assert "real is not published, for of it is known: Not" in said and "--anyway" in said
     said = command("publish", "real", "--hub", REPO, "--anyway", home=home, fails=2)
-    assert re.match(r"\d+ files \([\d.]+ MB: README\.md, .*\) go to ann/Zorbs on the Hub", said)
+    assert re.match(r"\d+ files \([\d,]+ kB: README\.md, .*\) go to ann/Zorbs on the Hub", said)
     assert said.endswith("nobody is here: give --yes.\n") and not hub.requests
     wrong = command("publish", "real", "--yes", "--private", home=home, fails=2)
     assert "--private, --yes is for the Hub: give --hub OWNER/NAME too" in wrong
@@ -399,7 +405,7 @@ def test_what_goes_wrong_is_one_sentence_and_nothing_is_published(
     said = command("publish", "real", "--hub", repo, *SEND, home=home, fails=code)
     line = said.splitlines()[-1]
     assert words in line and line.endswith((".", "this run.")), said
-    assert len([x for x in said.splitlines() if "MB:" not in x]) == 1, said
+    assert len([x for x in said.splitlines() if " kB: " not in x]) == 1, said
     assert sorted(run_folder(home, "real").rglob("*")) == before
     assert not (home / "adapters").exists()
     assert all(not found.commits for found in hub.repositories.values())

@@ -164,7 +164,7 @@ def _to_hub(
         seen = "private" if how["private"] else "public unless it is there and private"
         at = f", branch {how['revision']}" if how["revision"] else ""
         echo(
-            f"{len(parcel.files)} files ({parcel.size / 1e6:.1f} MB: {', '.join(parcel.files)}) "
+            f"{len(parcel.files)} files ({parcel.size / 1e3:,.0f} kB: {', '.join(parcel.files)}) "
             f"{'would go' if dry_run else 'go'} to {repo} on the Hub{at}, {seen}; no pictures."
         )
         if dry_run:

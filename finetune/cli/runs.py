@@ -104,6 +104,7 @@ def delete(
     name: o.RunName,
     home: o.Home = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: o.Json = False,
 ) -> None:
     """Remove a run's folder; what is on the shelf stays."""
     from finetune.runs import delete_run
@@ -111,9 +112,9 @@ def delete(
     with worded():
         run = _run(name, home)
         if not yes:
-            typer.confirm(f"Delete {run.folder} and everything in it?", abort=True)
+            typer.confirm(f"Delete {run.folder} and everything in it?", abort=True, err=True)
         delete_run(run)
-        typer.echo(f"Deleted {run.name}.")
+        show_json({"deleted": run.name}) if as_json else typer.echo(f"Deleted {run.name}.")
 
 
 def add_run_commands(app: typer.Typer) -> None:

@@ -70,19 +70,24 @@ def use(
     name: Annotated[str, typer.Argument(help="An adapter, as `shelf list` names it.")],
     anyway: Anyway = False,
     home: o.Home = None,
+    as_json: o.Json = False,
 ) -> None:
     """Let the assistant use an adapter for its role from now on; it need not be restarted."""
     from tools.config import load_config
 
     with worded():
         adapter = put_to_use(load_config(home=home).home / "adapters", name, anyway=anyway)
-        typer.echo(f"The {adapter.role} uses {adapter.name} from now on.")
+        if as_json:
+            show_json({"role": adapter.role, "in_use": adapter.name})
+        else:
+            typer.echo(f"The {adapter.role} uses {adapter.name} from now on.")
 
 
 @shelf.command()
 def stop(
     role: Annotated[str, typer.Argument(help="answerer, captioner or embedder.")],
     home: o.Home = None,
+    as_json: o.Json = False,
 ) -> None:
     """Let the assistant use no adapter for a role; all of them stay on the shelf."""
     from tools.config import load_config
@@ -95,6 +100,9 @@ def stop(
         place = load_config(home=home).home / "adapters"
         before = active_adapter(place, role)
         deactivate(place, role)
+        if as_json:
+            show_json({"role": role, "in_use": None, "before": before})
+            return
         typer.echo(
             f"The {role} uses {before} no longer." if before else f"The {role} uses no adapter."
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import typer
@@ -102,7 +102,16 @@ class Follower:
 
 @contextmanager
 def following(*, quiet: bool) -> Iterator[Follower | None]:
-    """A follower for a block; None when ``quiet``."""
+    """A follower for a block; None when ``quiet``.
+
+    What libraries print in it (trackers do) goes to standard error: it is no result.
+    """
+    with redirect_stdout(sys.stderr), _follower(quiet=quiet) as follower:
+        yield follower
+
+
+@contextmanager
+def _follower(*, quiet: bool) -> Iterator[Follower | None]:
     if quiet:
         yield None
         return

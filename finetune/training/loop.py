@@ -69,6 +69,12 @@ class Job:
     find_batch: bool = False
     """Whether a batch that does not fit on the GPU is cut into smaller ones."""
 
+    @property
+    def name(self) -> str:
+        """For trackers: of the run, the fold and the stage."""
+        run, _, inner = self.checkpoints.as_posix().rpartition("/checkpoints/")
+        return f"{Path(run).name}-{inner.replace('/', '-')}"
+
     @classmethod
     def within(cls, session: Session, fold: int, save: Callable[[Path], None], **what: Any) -> Job:
         """A job that writes and stops as ``session`` says; ``save`` keeps the best model."""
@@ -166,6 +172,8 @@ def _arguments(job: Job) -> TrainingArguments:
         seed=settings.seed,
         data_seed=settings.seed,
         report_to=list(settings.report_to) or "none",
+        run_name=job.name,
+        project="imprint",
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
         remove_unused_columns=False,

@@ -177,6 +177,12 @@ def _complete(
     missing += [path.name for path in weights if not path.is_file()]
     if not weights:
         missing.append("model.safetensors")
+    if missing and (folder / "adapter_config.json").is_file():
+        given = f"hf:{source}" if _HUB_ID.fullmatch(source) else folder
+        raise ModelMissing(
+            f"{source} is an adapter and no model: put it on the shelf with `python -m finetune "
+            f"publish {given}`, then `shelf use` it, with the model that it was trained on."
+        )
     if missing:
         raise ModelMissing(
             f"The model {source} is incomplete ({folder} lacks {', '.join(missing)}): {remedy}."
