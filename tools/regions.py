@@ -16,7 +16,8 @@ from tools.images import Photo, open_photo
 
 __all__ = ["Region", "find_regions"]
 
-_SIDE = 128  # pixels of the longer side of the copy that is taken apart
+_SIDE = 64  # longer side of the copy that is taken apart: in a larger one edges may be slopes
+_FINER = 2  # colours are read from a copy this many times as large: edges mix fewer of them
 _EDGE = 12.0  # two neighbours whose channels differ by this, of 255, have an edge between them
 _STRETCH = 0.05  # a background reaches along this share of the rim, and together they
 _CALM = 0.75  # reach along this share
@@ -98,19 +99,32 @@ def find_regions(photo: Photo) -> tuple[Region, ...]:
         if mask is None or mask.sum() < _SPECK * height * width:
             continue
         rows, columns = where
-        inner = ndimage.binary_erosion(mask)
-        own = pixels[where][inner if inner.sum() > 20 else mask]
         around = _grown(where, 2)
         colour = pixels[around][ground[around]].mean(0).round()
         found.append(
             Region(
                 (columns.start / width, rows.start / height,
                  columns.stop / width, rows.stop / height),
-                own.astype(np.uint8), photo.image, mask,
+                _colours(photo.image, where, copy.size, mask), photo.image, mask,
                 (int(colour[0]), int(colour[1]), int(colour[2])),
             )
         )  # fmt: skip
     return tuple(found) if len(found) <= _MOST else ()
+
+
+def _colours(
+    picture: Image.Image, where: tuple[slice, slice], size: tuple[int, int], mask: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """(n, 3): what a picture shows where a mask is, of a place in its copy of that size."""
+    from scipy import ndimage
+
+    across, down = picture.width / size[0], picture.height / size[1]
+    rows, columns = where
+    box = (columns.start * across, rows.start * down, columns.stop * across, rows.stop * down)
+    fine = (_FINER * mask.shape[1], _FINER * mask.shape[0])
+    inner = ndimage.binary_erosion(mask)
+    chosen = np.kron(inner if inner.sum() > 20 else mask, np.ones((_FINER, _FINER), bool))
+    return np.asarray(picture.resize(fine, Image.Resampling.BOX, box=box))[chosen]
 
 
 def _background(pixels: NDArray[np.float64]) -> NDArray[np.bool_] | None:
