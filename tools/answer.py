@@ -103,7 +103,7 @@ def _said(answer: Answer) -> str:
     """The answer; what the user told is said to be theirs."""
     seen = sentence(answer.text) or "I have no answer to that."
     if answer.unread:
-        seen = f"{seen} That is a guess: {_why(answer.unread)}."
+        seen = f"{_why(answer.unread)}; my guess: {seen[:1].lower()}{seen[1:]}"
     if not answer.told:
         return seen
     told = answer.told[0]
@@ -115,6 +115,6 @@ def _said(answer: Answer) -> str:
 
 def _why(unread: Sequence[str]) -> str:
     if HAVING.intersection(unread):
-        return "I know whole things, and not what they have"
+        return "I know whole things, not what they have"
     words = join([f"“{word}”" for word in unread[:2]])
     return f"I don't know the {'word' if len(unread) == 1 else 'words'} {words}"

@@ -48,4 +48,6 @@ class Action:
     text: str = ""
     options: tuple[str, ...] = ()
     """Messages that the user may send next with one click."""
+    naming: bool = False
+    """Of a teaching: whether its words give a name, and not only the kind of thing."""
     language: str = "en"

@@ -12,6 +12,7 @@ from assistant.router.answers import reply_to_question
 from assistant.router.handlers import HANDLERS
 from assistant.router.language import LONGEST, Language, language, likely
 from assistant.router.names import named
+from assistant.router.pointing import discussed
 from assistant.router.reading import Clause, clauses, halves, pieces
 from assistant.router.unmatched import ORDERS, photo_alone, unmatched, with_photos
 from tools.wording import article, join
@@ -48,10 +49,13 @@ def _finished(
     actions: Sequence[Action], message: str, context: Context, tongue: Language
 ) -> list[Action]:
     """Words beside deeds ("great, …") need no answer of their own, nor do words said twice."""
-    actions = _merged(actions)
+    actions = _merged(actions, context)
     if context.turn_photos and actions and not any(a.tool or a.options for a in actions):
         # "Hello!" with a picture: the greeting is no reason not to look.
         actions = [photo_alone(context)]
+    if context.turn_photos and actions and actions[0].tool == "explain_answer":
+        # "Why is it a zorb?" with a new picture: of that one nothing was answered yet.
+        actions = [Action("classify_image", {}), *actions]
     actions = [_with_open(a, message, context, tongue) for a in actions]
     deeds = [a for a in actions if a.tool] or actions[:1]
     deeds = deeds or [Action(text=tongue.said("abilities"))]
@@ -126,8 +130,11 @@ def _of_pieces(clause: Clause, context: Context) -> list[Action] | None:
         actions: list[Action] = []
         for piece in pieces(clause, joined=joined):
             known = _read(piece, context) or _loosely(piece, context) or ()
-            # Of one picture one name: what comes after "this is Rex" says more of him.
-            actions += [a for a in known if not (_names(a) and any(map(_names, actions)))]
+            # Of one picture one name: what comes after "this is Rex" says more of him, unless that
+            # is what gives the name.
+            actions += [
+                a for a in known if not _names(a) or a.naming or not any(map(_names, actions))
+            ]
         if any(_is_talk(a, context) for a in actions):
             continue
         if any(a.tool for a in actions):
@@ -214,7 +221,24 @@ def _joined(found: list[Clause]) -> list[Clause]:
     return found
 
 
-def _merged(actions: Sequence[Action]) -> list[Action]:
+def _same(one: Action, other: Action) -> bool:
+    """Whether two actions are about the same pictures."""
+    return (one.args or {}).get("photos") == (other.args or {}).get("photos")
+
+
+def _forgets(action: Action, label: str | None) -> bool:
+    return action.tool == "forget_label" and (action.args or {}).get("label") == label
+
+
+def _correction(action: Action, rejected: Action) -> Action:
+    """A name and what it is not, said one after the other."""
+    args, wrong = action.args or {}, (rejected.args or {}).get("label")
+    if args.get("label") == wrong:
+        return action
+    return replace(action, tool="correct_label", args={"wrong": wrong, **args})
+
+
+def _merged(actions: Sequence[Action], context: Context) -> list[Action]:
     """ "It's not a zorb. It's a blick." is one correction; a call said twice is one call."""
     merged: list[Action] = []
     for action in actions:
@@ -223,17 +247,21 @@ def _merged(actions: Sequence[Action]) -> list[Action]:
             wrong = (last.args or {}).get("label")
             args = {**(action.args or {}), **({"wrong": wrong} if wrong else {})}
             merged[-1] = Action("correct_label", args)
-        elif (
-            last
-            and last.tool == "correct_label"
-            and action.tool == "reject_label"
-            and (action.args or {}).get("label") != (last.args or {}).get("label")
-        ):  # "That's a blick! Not a zorb."
-            merged[-1] = replace(
-                last, args={"wrong": (action.args or {})["label"], **(last.args or {})}
-            )
         elif last and last.tool == "forget_label" and action.tool == "undo":
             continue  # "forget zorb, remove it": said twice, not taken back
+        elif last and last.tool == "undo" and _forgets(action, discussed(context)):
+            continue  # "undo, I don't want zorb": of what is taken back just so
+        elif last and _names(last) and action.tool == "reject_label" and _same(last, action):
+            merged[-1] = _correction(last, action)  # "That's a blick! Not a zorb."
+        elif (
+            last
+            and _names(last)
+            and _names(action)
+            and _same(last, action)
+            and (last.naming != action.naming)
+        ):
+            # "It's my bear. His name is Boppo": the name counts, not the kind of thing.
+            merged[-1] = last if last.naming else action
         elif action not in merged:
             merged.append(action)
     if any(a.tool == "classify_image" and "labels" in (a.args or {}) for a in merged):

@@ -11,7 +11,7 @@ from assistant.router.spelling import Sentence, near, tokens_of
 from tools.memory.labels import name_key
 from tools.wording import singular
 
-__all__ = ["find_known", "is_name", "mentioned", "name_in", "named", "names_in"]
+__all__ = ["find_known", "is_name", "mentioned", "name_in", "named", "names_in", "proper_name"]
 
 _QUOTES = "\"'`“”‘’«»„*_"
 _CALLED = re.compile(r".*\b(?:called|named|known as)\s+(?P<name>.+)", re.I | re.S)
@@ -133,6 +133,19 @@ def named(sentence: Sentence, labels: Sequence[str]) -> Sentence:
     found = sentence.part(0)
     found.names = {start: places for start, places in ends.items() if places}
     return found
+
+
+def proper_name(sentence: Sentence, tongue: Language) -> str | None:
+    """The one name that an English sentence has in it: capitals inside, and no word of a phrase."""
+    if tongue.code != "en" or sentence.text.isupper():
+        return None
+    runs: list[tuple[int, int]] = []
+    for place, word in enumerate(sentence.words):
+        typed = sentence.raw_of((place, place + 1))
+        if place and len(typed) > 2 and typed[0].isupper() and word not in tongue.vocabulary:
+            start = runs.pop()[0] if runs and runs[-1][1] == place else place
+            runs.append((start, place + 1))
+    return sentence.raw_of(runs[0]) if len(runs) == 1 else None
 
 
 def is_name(text: str, tongue: Language | None = None) -> bool:

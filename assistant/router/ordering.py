@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from assistant.router.actions import Action, Context
 from assistant.router.language import Reading
-from assistant.router.names import name_in, names_in
+from assistant.router.names import mentioned, name_in, names_in
 from assistant.router.pointing import OF_MANY, POINTED, Handler, discussed, label_in
 from assistant.router.reading import Clause
 from tools.wording import join
@@ -21,6 +21,7 @@ _STUFF = re.compile(
     r"again|too|completely)$",
     re.I,
 )
+_FEW = 3  # words in which the name of a label is the order's, whatever stands beside it
 _NOT_THIS = re.compile(r"(?:please )?(?:ignore|skip|disregard|don't|do not)\b", re.I)
 
 
@@ -30,6 +31,9 @@ def _on_forget(reading: Reading, clause: Clause, context: Context) -> Sequence[A
         return None
     if label not in context.labels:  # "that gromp stuff", "the gromps now"
         label = name_in(_STUFF.sub("", reading.slots["label"]), context.labels) or label
+    if label and label not in context.labels and len(label.split()) <= _FEW:
+        about = mentioned(label, context.labels)
+        label = about[0] if len(about) == 1 else label  # "zorb no more"
     several = names_in(reading.slots["label"], context.labels, clause.tongue)
     if label not in context.labels and len(several) > 1 and set(several) <= set(context.labels):
         return [Action("forget_label", {"label": n}) for n in several]

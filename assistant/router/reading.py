@@ -48,6 +48,8 @@ class Clause:
         words, denied = self.sentence.words, self.tongue.block("denied")
         if self.marked or not words or words[0] not in self.tongue.asking:
             return self.marked
+        if self.tongue.fits("exclaims", self.text):
+            return False  # "how lovely"
         end = max(denied.ends(self.sentence, 0), default=0) if denied is not None else 0
         subjects = self.tongue.block("subjects")  # "isn't it …" asks, "can't tell" does not
         return not end or end == len(words) or bool(subjects and subjects.ends(self.sentence, end))

@@ -5,6 +5,7 @@ Knows nothing of how a message is taken apart; orders to memory are for
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from assistant.router.actions import Action, Context
@@ -22,6 +23,7 @@ _COLOUR = re.compile(
     re.I,
 )
 _SHOULD = re.compile(r"(?:should|must)(?:'ve| have| be)\b", re.I)  # "should be blick" asks nothing
+_SPELT = re.compile(r"\b(?:spell|spelled|spelt|spelling|written|meant)\b", re.I)
 _THE_MANY = re.compile(r"(?:the|some|all|two|three|four|five|several|many|more)\b", re.I)
 _MANY = re.compile(
     r"(?:these|those|they|both|all|here are|here's some|two|three|four|several|some|others)\b|"
@@ -61,6 +63,7 @@ def _on_teach(reading: Reading, clause: Clause, context: Context) -> Action | No
     if clause.marked:
         return Action("classify_image", {"labels": [label]})
     action = teach_action(label, context, described)
+    action = replace(action, naming=clause.tongue.fits("naming", clause.text))
     if (
         " and " in clause.text.casefold().split(" are ")[0]
         and clause.photos
@@ -68,7 +71,7 @@ def _on_teach(reading: Reading, clause: Clause, context: Context) -> Action | No
     ):
         # "this one and the first one are zorbs"
         photos = sorted({*clause.photos, *context.turn_photos})
-        return Action(action.tool, {**(action.args or {}), "photos": photos})
+        return replace(action, args={**(action.args or {}), "photos": photos})
     return action
 
 
@@ -97,6 +100,8 @@ def _on_described(reading: Reading, clause: Clause, context: Context) -> Action 
     """A description begins with an article or comes after a colon; "…, right?" is none."""
     if clause.question or len(reading.slots["label"].split()) > 3:
         return None
+    if clause.tongue.fits("naming", reading.slots["description"]):
+        return None  # "…, but at home its name is Rex": the name comes after the comma
     said = clause.tongue.read(reading.slots["description"]).words
     if clause.tongue.fits("doubts", reading.slots["description"]):
         label = label_in(reading, clause, context)
@@ -113,7 +118,8 @@ def _on_described(reading: Reading, clause: Clause, context: Context) -> Action 
 
 
 def _on_correct(reading: Reading, clause: Clause, context: Context) -> Action | None:
-    label = label_in(reading, clause, context)
+    # Who spells a name out, or says what was meant, has typed it as it should be.
+    label = label_in(reading, clause, context, typos=_SPELT.search(clause.text) is None)
     asks = clause.marked or (clause.question and _SHOULD.match(clause.text) is None)
     if label is None or asks:
         return None

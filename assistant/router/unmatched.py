@@ -9,7 +9,7 @@ from dataclasses import replace
 from assistant.router.actions import Action, Context
 from assistant.router.handlers import TAKE_PHOTOS
 from assistant.router.language import LONGEST, language
-from assistant.router.names import mentioned, name_in
+from assistant.router.names import mentioned, name_in, proper_name
 from assistant.router.reading import Clause, pieces
 from assistant.router.similar import alike
 from assistant.router.spelling import tokens_of
@@ -61,6 +61,12 @@ def unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
             return [Action("find_similar", {"query": name})]
     if context.asked and not clause.question and short and (told := _answer(clause, context)):
         return [with_photos(told, clause)]
+    if not clause.question and not later and (context.turn_photos or context.asked):
+        meant = proper_name(clause.sentence, tongue)
+        if meant is not None and meant not in context.labels:
+            order = language("en").order("teach_label", label=meant)
+            said = tongue.said("understood", order=order)
+            return [Action(text=said, options=(order, tongue.said("neither")))]
     guessed = alike(clause, context, sure=clause.question and has_photo)
     if guessed is not None:
         return [with_photos(guessed, clause)]
