@@ -161,12 +161,14 @@ def _reasons(found: Recognition) -> str:
     if found.source != "taught":
         where = "the names you gave" if found.source == "labels" else "the words I came with"
         return f"I compared the picture with {where}: {scores}. Nothing you taught me decided it."
-    nearest = join([f"{article(e.label)} ({e.similarity:.2f})" for e in found.evidence], "and")
+    nearest = join(
+        [f"{article(e.label)} (likeness {e.similarity:.2f})" for e in found.evidence], "and"
+    )
     near = (
         f"The nearest of what you showed me: {nearest}." if nearest else "I was shown nothing near."
     )
     limit = (
-        f"That it is none of them: {percent(found.unknown)}; above {percent(found.threshold)} "
+        f"{percent(found.unknown)} that it is none of them; from {percent(found.threshold)} on "
         "I say that I don't know."
     )
-    return f"{near} The labels: {scores}. {limit}"
+    return f"{near} My odds: {scores}, and {limit}"
