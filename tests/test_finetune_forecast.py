@@ -280,8 +280,10 @@ def test_what_learns_on_a_frozen_embedder_is_what_is_told(
     learner: Any = make_learner(settings, table, plan)
     assert told.trained == sum(part["trained"] for part in learner.describe()["trained"])
     model = learner._tower if method == "box" else learner.sight.embedder.model
-    ours = sum(p.numel() for p in model.parameters())
-    assert told.weights == 4 * ours * (2 if method == "linear" else 1)
+    every = sum(p.numel() for p in model.parameters())
+    seeing = sum(p.numel() for name, p in model.named_parameters() if "text" not in name)
+    assert told.weights == 4 * {"linear": every + seeing, "box": seeing}.get(method, every)
+    assert told.loading == 0  # its file is of the type that it computes in
     photos = [row.photo() for row in table.rows][:32]
     if method in ("prototypes", "maml"):
         held = passing_bytes(model, lambda: learner.sight.embedder.embed_photos(photos))

@@ -188,7 +188,7 @@ def test_list_show_and_recommend() -> None:
     assert {"name", "fits", "reasons", "minutes"} <= set(found["strategies"][0])
     words = _run("recommend", "--examples", 3, "--classes", 4)
     assert words.startswith("This machine: ") and " 1. " in words
-    assert "There is no strategy 'x': there is blip-captions" in _run("show", "x", fails=2)
+    assert "There is no strategy 'x': there is blip-2, blip-captions" in _run("show", "x", fails=2)
     said = _run("recommend", "--examples", 3, "--task", "sing", fails=2)
     assert "--task sing: choose one of classify, answer, caption, boxes" in said
 

@@ -28,12 +28,15 @@ __all__ = [
     "Forecast",
     "check_memory",
     "forecast",
+    "mapped",
     "parameters_of",
     "planned",
 ]
 
 _PROCESS = 650_000_000
 """Bytes of Python with torch, transformers, PEFT and the Trainer imported, measured on Linux."""
+_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+"""As safetensors calls them."""
 _GPU_PROCESS = 600_000_000
 """Bytes of a CUDA context with cuBLAS."""
 
@@ -60,8 +63,7 @@ class Forecast:
     step: int
     """Gradients, activations and logits of a batch, at their most."""
     loading: int
-    """The files of the weights, which are in memory while they are read; a GPU is given each weight
-    when it has been read."""
+    """The files of the weights, as far as they are in memory beside what is made of them."""
 
     @classmethod
     def of(
@@ -79,7 +81,9 @@ class Forecast:
             trained=trained,
             process=_GPU_PROCESS if on_gpu else _PROCESS,
             learning=masters + (8 + 4) * trained,
-            loading=0 if on_gpu else sum(path.stat().st_size for path in located.weights),
+            loading=0
+            if on_gpu or mapped(located, hardware)
+            else sum(path.stat().st_size for path in located.weights),
             **sizes,
         )
 
@@ -128,13 +132,26 @@ def forecast(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
 
 def parameters_of(located: Located) -> dict[str, int]:
     """Name → number of every weight, from the headers of the safetensors files alone."""
-    found: dict[str, int] = {}
+    return {name: prod(entry["shape"]) for name, entry in _entries(located).items()}
+
+
+def mapped(located: Located, hardware: Hardware) -> bool:
+    """Whether the weights are the files' own pages, in memory once something has touched them.
+
+    So they are on a CPU that computes in the type of the files; else all are read and converted.
+    """
+    kinds = {entry["dtype"] for entry in _entries(located).values()} & set(_TYPES.values())
+    return hardware.device == "cpu" and kinds == {_TYPES[hardware.dtype]}
+
+
+def _entries(located: Located) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
     for path in located.weights:
         if path.suffix == ".safetensors":
             with path.open("rb") as file:
                 header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
             header.pop("__metadata__", None)
-            found |= {name: prod(entry["shape"]) for name, entry in header.items()}
+            found |= header
     return found
 
 

@@ -20,7 +20,7 @@ from finetune.data import Row
 from finetune.learners.box_head import BoxHead, set_loss
 from finetune.learners.linear import LinearHead
 from finetune.learners.maml import Initialisation
-from finetune.planning.forecast import Forecast
+from finetune.planning.forecast import Forecast, mapped
 from finetune.planning.rehearsal import fused, held_by, passing_bytes
 from finetune.settings.schema import Settings
 from finetune.training.augment import augmentation
@@ -51,8 +51,7 @@ def of_frozen(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
     if located.model_type not in _EMBEDDERS:
         return None
     hardware = choose_hardware().for_vectors()
-    linear = settings.method == "linear"
-    if linear and settings.linear.unfreeze_layers:
+    if settings.method == "linear" and settings.linear.unfreeze_layers:
         hardware = Hardware(hardware.device, "float32", "its layers train")
     model = load_skeleton(located, AutoModel, dtype=hardware.torch_dtype)
     fused(model)
@@ -61,7 +60,11 @@ def of_frozen(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
     pixels = blank.to("meta", hardware.torch_dtype)
     looking = passing_bytes(model, lambda: _seen(model, settings, _many(pixels, len(rows))))
     learned = _LEARNED[settings.method](settings, rows, model, pixels)
-    weights = sum(p.numel() for p in model.parameters()) * hardware.torch_dtype.itemsize
+    every = sum(p.numel() for p in model.parameters())
+    seeing = sum(p.numel() for name, p in model.named_parameters() if "text" not in name)
+    looks = seeing if mapped(located, hardware) else every  # what nobody reads stays in the file
+    # Of `linear` the names' embedder, and the tower of its own; of `box` the tower.
+    weights = {"linear": every + looks, "box": looks}.get(settings.method, every)
     return Forecast.of(
         located,
         hardware,
@@ -69,7 +72,7 @@ def of_frozen(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
         trained=learned.trained,
         tokens=0,
         shown=learned.shown,
-        weights=weights * (2 if linear else 1),  # the names' embedder, and the tower of its own
+        weights=weights * hardware.torch_dtype.itemsize,
         step=max(looking, learned.step) + learned.kept,
     )
 

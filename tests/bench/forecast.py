@@ -47,7 +47,7 @@ CASES: dict[str, tuple[Role, list[tuple[str, int]]]] = {
     "blip-half": ("captioner", [("lora", 4), ("full", 8)]),
     "blip-2-small": ("captioner", [("lora", 4), ("projector", 4)]),
     "pocket-heads": ("embedder", _HEADS),
-    "clip-heads": ("embedder", _HEADS),
+    "clip-heads": ("embedder", _HEADS[1:]),
     "smolvlm": ("answerer", [("lora", 1), ("lora", 4), ("projector", 1)]),
 }  # fmt: skip
 _POCKET = {"answerer": "pocket:llava", "embedder": "pocket:clip", "captioner": "pocket:blip"}
