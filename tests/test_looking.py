@@ -94,13 +94,14 @@ def test_soft_clouds_of_colour_are_a_calm_background() -> None:
 
 @pytest.mark.parametrize("side", [64, 150, 1200])
 def test_edges_that_a_picture_was_enlarged_with_are_edges(side: int) -> None:
-    small = scene(("circle", "teal", (0.3, 0.3, 0.3)), ("square", "gray", (0.7, 0.7, 0.3))).image
+    things = (("circle", "gray", (0.3, 0.3, 0.3)), ("square", "gray", (0.7, 0.7, 0.3)))
+    small = scene(*things, ground="#b8b8b8").image
     blurred = small.resize((64, 64), Image.Resampling.BOX).resize((side, side), 3)
     assert len(find_regions(open_photo(blurred))) == 2
 
 
 def test_a_small_part_belongs_to_the_thing_beside_it_and_a_neighbour_does_not() -> None:
-    lamp = (("square", "red", (0.5, 0.6, 0.3)), ("circle", "red", (0.5, 0.41, 0.07)))
+    lamp = (("square", "red", (0.5, 0.6, 0.3)), ("circle", "red", (0.5, 0.36, 0.1)))
     assert len(find_regions(scene(*lamp))) == 1
     apart = (("square", "red", (0.5, 0.6, 0.3)), ("circle", "red", (0.5, 0.15, 0.1)))
     assert len(find_regions(scene(*apart))) == 2
