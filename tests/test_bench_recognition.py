@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.bench.recognition import calibration, closedset, openset, promises, report, speed
+from tests.bench.recognition import calibration, closedset, mixed, openset, promises, report, speed
 from tests.bench.recognition.__main__ import main
 from tests.bench.recognition.closedset import OURS
 from tests.bench.recognition.features import FeatureSet, from_npz, local_sets, made_up_words, unit
@@ -267,6 +267,18 @@ def test_decisions_and_promises_have_rows() -> None:
     kinds = {r["method"] for r in promises.names(made(), 0, (1,))}
     assert kinds == {"meaningful names", "no names", "made-up words"}
     assert promises.names(made(text=False), 0, (1,)) == []
+
+
+def test_a_memory_mostly_of_one_kind_has_rows_where_there_are_kinds() -> None:
+    first = replace(made(), name="garments")
+    second = replace(made(), name="photos", features=-first.features)
+    rows = mixed.run([first, second, made()], second, 0)
+    assert [(r["set"], r["shots"]) for r in rows] == [("photos", "1"), ("photos", "2")]
+    for r in rows:
+        assert r["accuracy"] > 0.6 and r["auroc"] > 0.6
+        assert all(0 <= v <= 1 for k, v in r.items() if "accepts" in k)
+    assert "Memory mostly of one kind" in report.all_tables(rows, OURS)
+    assert mixed.run([first, second], made(), 0) == [] == mixed.run([first], first, 0)
 
 
 def test_ours_needs_no_validation_rows() -> None:

@@ -8,8 +8,8 @@ the same queries. The baselines are tuned on validation rows, as in their papers
 Means over seeds with 95 % intervals; nothing here is a test.
 
 Parts: ``accuracy`` (shots 1 to 16, and imbalanced), ``names`` (own, none, other and made-up words),
-``incremental`` (labels one at a time), ``openset``, ``calibration``, ``ablation``; ``speed`` runs
-alone and only when asked for.
+``incremental`` (labels one at a time), ``openset``, ``mixed`` (a memory of several kinds),
+``calibration``, ``ablation``; ``speed`` runs alone and only when asked for.
 
 Lines of the design that were tried and left out because they did not pay: ten views at teaching,
 recentring on what is taught, adapting the covariance between classes, the name's own similarity to
@@ -29,14 +29,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.recognition import calibration, closedset, files, openset, promises, speed
+from tests.bench.recognition import calibration, closedset, files, mixed, openset, promises, speed
 from tests.bench.recognition.closedset import OURS
 from tests.bench.recognition.features import FeatureSet, from_npz, local_sets
 from tests.bench.recognition.methods import METHODS
 from tests.bench.recognition.report import all_tables
 from tests.bench.recognition.tasks import SHOTS
 
-PARTS = ("accuracy", "names", "incremental", "openset", "calibration", "ablation")
+PARTS = ("accuracy", "names", "incremental", "openset", "mixed", "calibration", "ablation")
 Row = dict[str, Any]
 
 
@@ -62,6 +62,7 @@ def work(job: Job) -> list[Row]:
         "accuracy": lambda: closedset.run(source, job.seed, job.shots, job.methods),
         "names": lambda: promises.names(source, job.seed, job.shots[:3]),
         "incremental": lambda: promises.incremental(source, job.seed, job.shots[:3]),
+        "mixed": lambda: mixed.run(_SETS, source, job.seed),
         "openset": lambda: openset.run(source, job.seed, **({"pooled": 40} if job.quick else {})),
         "calibration": lambda: calibration.run(source, job.seed, job.shots),
         "ablation": lambda: closedset.ablate(source, job.seed, job.shots),

@@ -195,6 +195,15 @@ def other_tables(rows: Sequence[Row]) -> list[str]:
         mine = of_part(rows, part)
         if mine:
             tables.append(table(title, cells(mine, measure)))
+    mixed = [
+        {**r, "what": what, "value": r[what]}
+        for r in of_part(rows, "mixed")
+        for what in r
+        if what in ("accuracy", "auroc") or "accepts" in what
+    ]
+    if mixed:
+        found = cells(mixed, "value", row="what", column="set")
+        tables.append(table("Memory mostly of one kind, %", found, head="of what is asked"))
     mine = of_part(rows, "incremental")
     if mine:
         worst = max(float(r["difference"]) for r in mine)
