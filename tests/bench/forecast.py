@@ -43,7 +43,7 @@ CASES: dict[str, tuple[Role, list[tuple[str, int]]]] = {
     "pocket-captioner": ("captioner", [("lora", 8), ("full", 8)]),
     "clip": ("embedder", [("lora", 8), ("lora", 64)]),
     "blip": ("captioner", [("lora", 4), ("lora", 16), ("full", 4)]),
-    "clip-half": ("embedder", [("lora", 8), ("lora", 24)]),
+    "clip-half": ("embedder", [("lora", 8)]),
     "blip-half": ("captioner", [("lora", 4), ("full", 8)]),
     "blip-2-small": ("captioner", [("lora", 4), ("projector", 4)]),
     "pocket-heads": ("embedder", _HEADS),
