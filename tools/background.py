@@ -22,7 +22,7 @@ from tools.looks import LOOKS
 __all__ = ["Background", "Domain", "Prior", "covariances", "isotropic", "unlabelled"]
 
 Array = NDArray[np.float64]
-_DOUBT = 8.0  # what the gate's logits are divided by when there is a share to go by
+_DOUBT = 4.0  # what the gate's logits are divided by when there is a share to go by
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +134,8 @@ class Background:
     ) -> NDArray[np.intp]:
         """(n, d) unit vectors → (n,) index of the likeliest domain.
 
-        ``share`` (D,) or (n, D): how much of what they are compared with is of each domain
-        (:meth:`shares`), which counts more than the gate alone: of kinds of pictures it was not
-        fitted to it is too sure.
+        ``share`` (D,): how much of what was seen before is of each domain (:meth:`shares`), which
+        counts more than the gate alone: of kinds of pictures it was not fitted to it is too sure.
         """
         if share is None or len(self.domains) == 1:
             return np.asarray(self._gated(vectors).argmax(axis=1), np.intp)
@@ -144,8 +143,9 @@ class Background:
         return np.asarray(weighed.argmax(axis=1), np.intp)
 
     def shares(self, vectors: NDArray[np.floating]) -> Array:
-        """(n, d) unit vectors → (n, D) probabilities of the domains."""
-        return np.asarray(softmax(self._gated(vectors), axis=1))
+        """(n, d) unit vectors → (D,) mean probabilities of the domains; alike for none."""
+        found = softmax(self._gated(vectors), axis=1)
+        return np.asarray(found.mean(axis=0) if len(found) else np.full(len(self.domains), 1.0))
 
     def _gated(self, vectors: NDArray[np.floating]) -> Array:
         if len(self.domains) == 1:

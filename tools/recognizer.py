@@ -4,7 +4,7 @@ Knows nothing of pictures, models or disk: numpy and scipy only, vectors in, a r
 a pure function of the *set* of exemplars; their order does not matter, and what was added and
 removed leaves no trace.
 
-A picture is judged in its domain (:class:`tools.background.Background`; the labels most like it say
+A picture is judged in its domain (:class:`tools.background.Background`; what was taught before says
 which, too), where every label has log-likelihood ratios s_k over *never shown*
 (:mod:`tools.likelihood`). The largest says whether the picture is known
 (:meth:`tools.background.Domain.known`), calibrated on things that were not taught but are of the
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from tools.background import Array, Background
-from tools.gaussians import sums_by
 from tools.likelihood import Design, Head, Scores, Taught
 from tools.ranking import Decision, Evidence, LeftOut, Ranking, Sample, Scored, is_ambiguous
 
@@ -30,7 +29,6 @@ __all__ = ["Decision", "Evidence", "LeftOut", "Ranking", "Recognizer", "Sample",
 Row = NDArray[np.float32]
 Rows = dict[str, Row]  # unit vectors (d,) of a label's exemplars, by id
 
-_NEIGHBOURLY = 10.0  # e-folds per unit of cosine, of what a label says of a picture's domain
 _NEAR_COPY = 0.9  # cosine from which a negative exemplar speaks for a picture
 _SHARPNESS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 _TESTED = 200  # exemplars at most on which weights are fitted: enough for one number
@@ -81,11 +79,8 @@ class Recognizer:
     def remove(self, sample_id: str) -> "Recognizer":
         """The recognizer of this set without one."""
         other = Recognizer((), self._background, self._names, self._design)
-        for kind, others in ((self._shown, other._shown), (self._refused, other._refused)):
-            for label_id, rows in kind.items():
-                gone = sample_id in rows  # rows are shared with what had it, unless they change
-                left = {i: x for i, x in rows.items() if i != sample_id} if gone else rows
-                others.update({label_id: left} if left else {})
+        other._shown = _without(self._shown, sample_id)
+        other._refused = _without(self._refused, sample_id)
         return other
 
     def recognise(
@@ -108,7 +103,8 @@ class Recognizer:
         if not usable:
             return self._nothing(where, keep)
         ranking = self._ranked(where, head.scores(u), keep, usable)
-        return replace(ranking, evidence=self._evidence(head, u[0], ranking, evidence))
+        cited = self._evidence(head, u[0], ranking, evidence)
+        return replace(ranking, evidence=cited)
 
     def posteriors(self, vectors: NDArray[np.floating]) -> Array:
         """(m, d) unit vectors → (m, K) probabilities among the labels, rows of sum 1."""
@@ -199,20 +195,14 @@ class Recognizer:
         return self._heads[domain]
 
     @cached_property
-    def _kinds(self) -> tuple[Array, Array]:
-        """The labels' means (K, d), and how much of each is of each domain (K, D)."""
-        shares = self._background.shares(self._taught.vectors)
-        means, kinds = (sums_by(x, self._taught.owner) for x in (self._taught.vectors, shares))
-        return means / self._counts[:, None], kinds / self._counts[:, None]
+    def _share(self) -> Array:
+        """(D,) how much of what is taught is of each domain."""
+        return self._background.shares(self._taught.vectors)
 
     def _domains(self, vectors: NDArray[np.floating]) -> NDArray[np.intp]:
         if not self._design.domains:
             return np.zeros(len(vectors), np.intp)
-        share = None
-        if self._labels and len(self._background.domains) > 1:
-            means, kinds = self._kinds
-            share = softmax(_NEIGHBOURLY * (vectors @ means.T), axis=1) @ kinds
-        return self._background.domain_of(vectors, share)
+        return self._background.domain_of(vectors, self._share)
 
     @cached_property
     def _sharpness(self) -> float:
@@ -271,9 +261,12 @@ class Recognizer:
                 if x in self._number
             }
         query = head.metric(u)
-        against = {k: float((rows @ query).max()) for k, rows in self._against[where].items()}
-        close = {k: nearest for k, nearest in against.items() if nearest >= _NEAR_COPY}
-        return {k for k, nearest in close.items() if nearest > head.nearness(u, k).max()}
+        vetoed = set()
+        for label, refused in self._against[where].items():
+            nearest = float((refused @ query).max())
+            if nearest >= _NEAR_COPY and nearest > head.nearness(u, label).max():
+                vetoed.add(label)
+        return vetoed
 
     def _evidence(
         self, head: Head, u: Array, ranking: Ranking, count: int, without: str = ""
@@ -290,6 +283,15 @@ class Recognizer:
                     found.append(Evidence(ids[j], label.label_id, float(cosines[j])))
         found.sort(key=lambda x: (-x.similarity, x.sample_id))
         return tuple(found[:count])
+
+
+def _without(kind: Mapping[str, Rows], sample_id: str) -> dict[str, Rows]:
+    """The labels that are left, and their rows, when one is gone."""
+    less = dict(kind)
+    for label_id, rows in kind.items():
+        if sample_id in rows:
+            less[label_id] = {i: row for i, row in rows.items() if i != sample_id}
+    return {label_id: rows for label_id, rows in less.items() if rows}
 
 
 def _stacked(rows: Iterable[Row], dimension: int) -> Row:
