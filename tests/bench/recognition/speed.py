@@ -80,20 +80,23 @@ def rows(count: int = 10_000, more: int = 100_000, times: int = 20) -> Iterator[
     tracemalloc.stop()
     yield f"memory, {count:,} exemplars, MB", f"{held / 1e6:.1f}"
     yield from classify(recognizer, queries, f"{count:,} exemplars")
-    state = [recognizer]
+    kept = [recognizer]
 
     def add(i: int) -> None:
-        state[0] = state[0].add(extra[i])
+        kept.append(kept[-1].add(extra[i]))
 
     def remove(i: int) -> None:
-        state[0] = state[0].remove(extra[i].id)
+        kept.append(kept[-1].remove(extra[i].id))
 
     def answer(i: int) -> None:
-        state[0].recognise(queries[i], evidence=0)
+        kept[-1].recognise(queries[i], evidence=0)
 
     for name, change in (("add", add), ("remove", remove)):
         # Alternating, so that what a change leaves for the next question is seen.
-        spent = [(seconds(change, i), seconds(answer, i)) for i in range(times)]
+        spent = []
+        for i in range(times):
+            spent.append((seconds(change, i), seconds(answer, i)))
+            del kept[:-1]  # to let go of what was there before is no part of a change
         yield f"{name} one, ms", summary([x for x, _ in spent])
         yield f"{name} one and answer, ms", summary([x + y for x, y in spent])
     large = Recognizer(samples(more), known)
