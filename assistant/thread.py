@@ -49,7 +49,8 @@ def messages_for(turns: Sequence[Turn], turn: Turn, labels: Sequence[str]) -> li
             for i, s in enumerate(earlier.steps):
                 messages.append(result_of(s, f"t{number}c{i}"))
         asked = [{"name": s.call.name, "args": s.call.args} for s in earlier.steps if s.call.asked]
-        messages.append(AIMessage(earlier.reply or "(stopped)", additional_kwargs={"asked": asked}))
+        beside = {"asked": asked, "options": list(earlier.options)}
+        messages.append(AIMessage(earlier.reply or "(stopped)", additional_kwargs=beside))
     messages.append(_human(turn))
     return messages
 

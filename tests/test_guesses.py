@@ -10,7 +10,7 @@ from tests.conftest import PICTURES
 from tests.desk import Workbench
 from tests.fakes import FakeAnswerer, FakeCaptioner, FakeEmbedder, drawing
 from tests.tiny_models import built
-from tools.artifacts import Answer, from_json, to_json
+from tools.artifacts import Answer, Recognition, from_json, to_json
 from tools.config import ModelChoice
 from tools.errors import ModelFailed
 from tools.models import Models
@@ -54,6 +54,9 @@ def test_a_guess_says_why(home: Path) -> None:
         assert from_json(to_json(kept)) == kept
         said = bench.call("answer_question", picture, question="is it a happy red car?")
         assert said == "I don't know the word “happy”; my guess: red."
+        said = bench.call("answer_question", picture, question="are you familiar with it?")
+        assert said.startswith("I don't know the word “familiar”. ")
+        assert isinstance(bench.artifacts[0], Recognition), "what it shows, in place of a guess"
         bench.call("teach_label", picture, label="zorb")
         said = bench.call("answer_question", drawing("blue", 1), question="how many zorbs?")
         assert said == "2.", "a taught name is asked about as an object"

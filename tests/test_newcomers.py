@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from assistant import Imprint
 from assistant.router.actions import Context
 from assistant.router.deciding import decide
 from assistant.router.language import language
+from tests.fakes import drawing
 from tests.test_understanding import calls
 from tools.artifacts import Change
 
@@ -37,7 +39,15 @@ SHOWN = Context(("zorb",), (2,), 2)
         ("Oh how lovely. This is Gumbly", NEW, [("teach_label", {"label": "Gumbly"})]),
         # Who spells a name has typed it right.
         ("No, I meant zorbo.", SHOWN, [("teach_label", {"label": "zorbo"})]),
-        # The last thing is not everything.
+        ("Among my colleagues, this sculpture is affectionately known as Old Bartholomew.", NEW,
+         [("teach_label", {"label": "Old Bartholomew"})]),
+        ("These are the Weeping Twins.", NEW, [("teach_label", {"label": "Weeping Twins"})]),
+        ("ok so this is my dino his name is Chomperoo ok", NEW,
+         [("teach_label", {"label": "Chomperoo"})]),
+        # The last thing is not everything, and what takes it back is no name.
+        ("Oh dear, I made a mistake with the last one. Please strike it out again.", TAUGHT,
+         [("undo", {})]),
+        ("Sorry, the last was error from me. Put away please.", TAUGHT, [("undo", {})]),
         ("Please delete what I teached last.", TAUGHT, [("undo", {})]),
         ("undo!! i dont want zorb no more", TAUGHT, [("undo", {})]),
         ("undo, and forget zorb", Context(("zorb",)),
@@ -60,6 +70,21 @@ def test_a_name_in_a_sentence_that_nothing_fits_is_asked_about() -> None:
     assert calls(action.options[0], NEW) == [("teach_label", {"label": "Pistachio"})]
     for plain in ("EVERYBODY LOVES THIS SO MUCH", "my friend drew it", "Anna met Bob at Clara's"):
         assert not any(a.options for a in decide(plain, NEW)), plain
+
+
+@pytest.mark.parametrize(
+    ("reply", "learned"),
+    [("yes!!", True), ("Yes, please.", True), ("yep exactly", True), ("no", False)],
+)
+def test_a_yes_to_what_was_understood_does_it(imprint: Imprint, reply: str, learned: bool) -> None:
+    chat = imprint.conversation()
+    asked = chat.send("Everyone in the class says hi to Pistachio", [drawing("red")])
+    assert asked.text == "I understood: this is called Pistachio. Is that what you want?"
+    said = chat.send(reply)
+    assert [c.name for c in said.tool_calls] == (["teach_label"] if learned else [])
+    assert (said.text == "Learned Pistachio (1 picture).") is learned
+    again = chat.send("yes")
+    assert not again.tool_calls, "what was asked is asked once"
 
 
 @pytest.mark.parametrize("code", ["en", "de", "fr", "es", "zh"])

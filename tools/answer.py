@@ -12,14 +12,15 @@ from typing import Annotated
 from langchain_core.tools import InjectedToolArg, tool
 
 from tools.adapted import answered
-from tools.artifacts import Answer
+from tools.artifacts import Answer, Artifact
+from tools.classify import recognise, worded
 from tools.desk import Desk
 from tools.errors import BadCall
 from tools.images import Photo
 from tools.looking import look_closer
 from tools.memory.labels import name_key
 from tools.outside import outside_note
-from tools.questions import HAVING, unread
+from tools.questions import HAVING, content_words, unread
 from tools.remember import MAX_TEXT, MOST_EXAMPLES, recollect, with_examples
 from tools.wording import capital, join, sentence
 
@@ -32,7 +33,7 @@ def answer_question(
     photos: list[int] | None = None,
     *,
     desk: Annotated[Desk, InjectedToolArg],
-) -> tuple[str, list[Answer]]:
+) -> tuple[str, list[Artifact]]:
     """Answer a question about what is in a photo (colours, counts, positions, yes or no).
 
     Args:
@@ -45,41 +46,50 @@ def answer_question(
     if len(question) > MAX_TEXT:
         raise BadCall(f"The question is too long: ask in at most {MAX_TEXT} characters.")
     chosen = desk.look(photos)
-    answers = [_answer(desk, photo, question) for photo in chosen]
-    texts = [_worded(a, p) for a, p in zip(answers, chosen, strict=True)]
+    found = [_answer(desk, photo, question) for photo in chosen]
+    texts = [text for text, _ in found]
     if len(texts) > 1:
         numbers = desk.numbers(photos)
         texts = [f"Photo {n}: {t}" for n, t in zip(numbers, texts, strict=True)]
-    return "\n".join(x for x in (*texts, desk.models.adapters.news()) if x), answers
+    said = "\n".join(x for x in (*texts, desk.models.adapters.news()) if x)
+    return said, [artifact for _, artifact in found]
 
 
-def _answer(desk: Desk, photo: Photo, question: str) -> Answer:
+def _answer(desk: Desk, photo: Photo, question: str) -> tuple[str, Artifact]:
+    """The answer in words and as it is kept; of a question in words unknown, what is seen."""
     known = recollect(desk, photo, question)
     if known.same:
         told = known.question[:1]
-        return Answer(photo.id, question, told[0].answer, source="told", told=told)
+        return _worded(Answer(photo.id, question, told[0].answer, source="told", told=told), photo)
     adapted = answered(desk, photo, question)
     if adapted is not None:
         text, adapter = adapted
         outside = desk.sight.outside(photo)
-        return Answer(photo.id, question, text, outside, told=known.question[:1], adapter=adapter)
+        told = known.question[:1]
+        return _worded(Answer(photo.id, question, text, outside, told=told, adapter=adapter), photo)
     looked = look_closer(desk.sight, photo, question, desk.recall)
     if looked is not None:
         outside = desk.sight.outside(photo)
-        return Answer(photo.id, question, looked, outside, told=known.question[:1])
+        return _worded(Answer(photo.id, question, looked, outside, told=known.question[:1]), photo)
     asked = _in_known_words(desk, question)
     model = desk.models.answerer
+    left = unread(asked, model.words) if model.words else ()
+    nothing_read = set(content_words(asked)) <= set(left) and HAVING.isdisjoint(left)
+    if left and nothing_read and not known.question:
+        seen = recognise(desk, photo)
+        return f"{_why(left)}. {worded(seen, [], photo)}", seen
     shown = known.told if model.takes_examples else ()
     text = model.answer(photo, with_examples(asked, shown), on_token=desk.on_token, stop=desk.stop)
-    return Answer(
+    answer = Answer(
         photo.id,
         question,
         text,
         desk.sight.outside(photo),
         told=known.question[:1],
         examples=shown[:MOST_EXAMPLES],
-        unread=unread(asked, model.words) if model.words else (),
+        unread=left,
     )
+    return _worded(answer, photo)
 
 
 def _in_known_words(desk: Desk, question: str) -> str:
@@ -92,11 +102,11 @@ def _in_known_words(desk: Desk, question: str) -> str:
     return question
 
 
-def _worded(answer: Answer, photo: Photo) -> str:
+def _worded(answer: Answer, photo: Photo) -> tuple[str, Answer]:
     parts = [_said(answer)]
     if answer.outside:
         parts.append(outside_note())
-    return " ".join([*parts, *photo.notes])
+    return " ".join([*parts, *photo.notes]), answer
 
 
 def _said(answer: Answer) -> str:

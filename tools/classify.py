@@ -17,7 +17,7 @@ from tools.outside import outside_note
 from tools.sight import SURE
 from tools.wording import article, capital, join, number, percent
 
-__all__ = ["classify_image", "recognise"]
+__all__ = ["classify_image", "recognise", "worded"]
 
 
 @tool(response_format="content_and_artifact", parse_docstring=True)
@@ -47,7 +47,7 @@ def classify_image(
             f"send a picture of one and say “this is {article(names[0])}”."
         )
     results = [recognise(desk, photo, names) for photo in chosen]
-    lines = [_worded(r, names, p) for r, p in zip(results, chosen, strict=True)]
+    lines = [worded(r, names, p) for r, p in zip(results, chosen, strict=True)]
     if len(lines) > 1:
         numbers = desk.numbers(photos)
         lines = [f"Photo {n}: {line}" for n, line in zip(numbers, lines, strict=True)]
@@ -100,7 +100,8 @@ def _with_hint(desk: Desk, photo: Photo, found: Recognition) -> Recognition:
     return found
 
 
-def _worded(found: Recognition, names: list[str], photo: Photo) -> str:
+def worded(found: Recognition, names: list[str], photo: Photo) -> str:
+    """A recognition in words; of one name that was asked about, yes or no."""
     text = _yes_no(found, names[0]) if len(names) == 1 else _named(found)
     if found.outside and (found.source != "taught" or found.decision == "unknown"):
         text = f"{text} {outside_note()}"

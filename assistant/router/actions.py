@@ -35,6 +35,8 @@ class Context:
     """The question about a picture that the last reply answered."""
     training: Training | None = None
     """The training that the last reply was about."""
+    offered: str = ""
+    """The message that the last reply asked about, "is that what you want?"."""
     language: str = "en"
     """The language of what was said before."""
 

@@ -13,7 +13,7 @@ from assistant.router.teaching import teach_action
 from tools.artifacts import Change, Recognition
 from tools.wording import article, capital, join
 
-__all__ = ["reply_to_question"]
+__all__ = ["agrees", "reply_to_question"]
 
 Answer = Callable[[Reading, Context, Language], list[Action] | None]
 
@@ -34,6 +34,16 @@ def reply_to_question(message: str, context: Context, tongue: Language) -> list[
             if actions is not None:
                 return actions
     return None
+
+
+def agrees(message: str, tongue: Language) -> bool:
+    """Whether a message says yes to what was asked, and asks nothing itself."""
+    if message.strip()[-1:] in ("?", "？"):
+        return False
+    readings = (
+        r for x in _bare(message, tongue) for r in tongue.readings(tongue.read(x), "answers")
+    )
+    return any(reading.intent == "yes" for reading in readings)
 
 
 def _bare(message: str, tongue: Language) -> list[str]:

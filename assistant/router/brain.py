@@ -123,7 +123,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
     changed: Change | None = None
     training: Training | None = None
     asked = fresh = wiping = False
-    tongue, answered = "en", ""
+    tongue, answered, offered = "en", "", ""
     turn: list[int] = []
     calls: dict[str | None, list[int]] = {}
     for message in messages[:last]:
@@ -133,7 +133,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
             turn = message.additional_kwargs.get("photos", [])
             photos = max([photos, *turn])
             recognised = None if turn else recognised
-            asked, fresh, training, answered = False, False, None, ""
+            asked, fresh, training, answered, offered = False, False, None, "", ""
             open_photos, changed = (), None
             said = str(message.additional_kwargs.get("text", message.text))
             tongue = likely(said, tongue)[0]
@@ -160,6 +160,8 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
             asked = asked or text.endswith((*_endings("what_is_it"), *_endings("one_label")))
             doubt = doubt if fresh or text.endswith(_endings("same_or_new")) else None
             wiping = text.endswith(_endings("wipe_ask"))
+            options = message.additional_kwargs.get("options") or ("",)
+            offered = options[0] if text.endswith(_endings("understood")) else ""
     turn_photos = tuple(messages[last].additional_kwargs.get("photos", []))
     return Context(
         tuple(labels),
@@ -173,6 +175,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
         wiping,
         answered,
         training,
+        offered,
         tongue,
     )
 
@@ -180,7 +183,9 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
 @cache
 def _endings(key: str) -> tuple[str, ...]:
     """How something ends that the assistant says, in every language: its last sentence."""
-    said = [language(c).said(key, label="", other="", names="", rivals="") for c in LANGUAGES]
+    said = [
+        language(c).said(key, label="", other="", names="", rivals="", order="") for c in LANGUAGES
+    ]
     return tuple({re.split(r"[.。:：]\s*", text)[-1] for text in said})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assistant.router.actions import Action, Context
-from assistant.router.answers import reply_to_question
+from assistant.router.answers import agrees, reply_to_question
 from assistant.router.handlers import HANDLERS
 from assistant.router.language import LONGEST, Language, language, likely
 from assistant.router.names import named
@@ -28,6 +28,11 @@ def decide(message: str, context: Context) -> list[Action]:
     message = message.replace("’", "'").replace("‘", "'").replace("`", "'")
     codes = likely(message, context.language)
     tongues = [language(c) for c in dict.fromkeys((*codes, context.language, "en"))]
+    if context.offered and not context.turn_photos:
+        tongue = next((x for x in tongues if agrees(message, x)), None)
+        if tongue is not None:
+            done = decide(context.offered, replace(context, offered="", language="en"))
+            return [replace(a, language=tongue.code) for a in done]
     for tongue in tongues:
         answered = reply_to_question(message, context, tongue)
         if answered is None:

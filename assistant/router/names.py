@@ -58,7 +58,8 @@ def name_in(
         return None  # two things were said
     if not quoted and (not is_name(bare, tongue) or (bare == text and _NO_NOUN.fullmatch(bare))):
         return None
-    return singular(bare) if plural and tongue.code == "en" else bare
+    titled = " " in bare and all(word[0].isupper() for word in bare.split())  # the Weeping Twins
+    return singular(bare) if plural and tongue.code == "en" and not titled else bare
 
 
 def names_in(slot: str, labels: Sequence[str], tongue: Language | None = None) -> list[str]:
