@@ -46,9 +46,9 @@ class _Learned(NamedTuple):
 
 
 def of_frozen(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
-    """What training on ``rows`` will take; None for a model that is not rehearsed."""
+    """What training on ``rows`` will take; None without any, or for a model not rehearsed."""
     located = locate(ModelChoice(settings.model.embedder))
-    if located.model_type not in _EMBEDDERS:
+    if not rows or located.model_type not in _EMBEDDERS:
         return None
     hardware = choose_hardware().for_vectors()
     if settings.method == "linear" and settings.linear.unfreeze_layers:
