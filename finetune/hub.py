@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from finetune.cache import cached
 from finetune.cards import hub_card
 from finetune.files import replace_folder, write_json, write_text
 from finetune.instructions import hub_base
@@ -145,20 +146,15 @@ def fetched(name: str) -> Path:
 
     Raises :class:`SettingsError` with the command that brings it: nothing is downloaded here.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
-
     repo, _, revision = name.partition("@")
     check_name(repo)
-    try:
-        return Path(snapshot_download(repo, revision=revision or None, local_files_only=True))
-    except IncompleteSnapshotError as exc:
-        return Path(str(exc.snapshot_path))
-    except (LocalEntryNotFoundError, OSError, ValueError) as exc:
+    folder = cached(repo, revision or None)
+    if folder is None:
         asked = f" --revision {revision}" if revision else ""
         raise SettingsError(
             f"{name} is not on this machine: fetch it with `hf download {repo}{asked}`."
-        ) from exc
+        )
+    return folder
 
 
 def _write_peft(folder: Path, results: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A run's settings and results as others may see them: without a path of this machine.
+"""What is left out before others see a run: where things lie here, and whose memory they are of.
 
 Knows nothing of where they go.
 """

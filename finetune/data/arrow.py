@@ -17,6 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from finetune.cache import cached
 from finetune.data.table import Found, Source, Split
 from finetune.data.tables import columns_of, each_caption, found_in
 from finetune.settings.schema import DataSettings
@@ -44,25 +45,18 @@ def hub_folder(name: str) -> Path:
 
     Raises :class:`DataError` with the command that brings it.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
-
     match = _HUB_NAME.fullmatch(name)
     if match is None:
         raise DataError(f"hf:{name} is no data set of the Hub: write hf:OWNER/NAME.")
     repo, revision = match["repo"], match["revision"]
-    try:
-        return Path(
-            snapshot_download(repo, repo_type="dataset", revision=revision, local_files_only=True)
-        )
-    except IncompleteSnapshotError as exc:
-        return Path(str(exc.snapshot_path))
-    except (LocalEntryNotFoundError, OSError, ValueError) as exc:
+    folder = cached(repo, revision, data_set=True)
+    if folder is None:
         asked = f" --revision {revision}" if revision else ""
         raise DataError(
             f"The data set {name} is not on this machine: fetch it with "
             f"`hf download --repo-type dataset {repo}{asked}`."
-        ) from exc
+        )
+    return folder
 
 
 def arrow_source(

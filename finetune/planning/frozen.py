@@ -21,7 +21,7 @@ from finetune.learners.box_head import BoxHead, set_loss
 from finetune.learners.linear import LinearHead
 from finetune.learners.maml import Initialisation
 from finetune.planning.forecast import Forecast, mapped
-from finetune.planning.rehearsal import fused, held_by, passing_bytes
+from finetune.planning.rehearsal import EMBEDDERS, fused, held_by, passing_bytes
 from finetune.settings.schema import Settings
 from finetune.training.augment import augmentation
 from tools.config import ModelChoice
@@ -31,7 +31,6 @@ from tools.models.sources import locate
 
 __all__ = ["of_frozen"]
 
-_EMBEDDERS = ("clip", "siglip")
 _AT_ONCE = 32
 """Pictures that every one of these methods has the embedder look at together."""
 
@@ -48,7 +47,7 @@ class _Learned(NamedTuple):
 def of_frozen(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
     """What training on ``rows`` will take; None without any, or for a model not rehearsed."""
     located = locate(ModelChoice(settings.model.embedder))
-    if not rows or located.model_type not in _EMBEDDERS:
+    if not rows or located.model_type not in EMBEDDERS:
         return None
     hardware = choose_hardware().for_vectors()
     if settings.method == "linear" and settings.linear.unfreeze_layers:

@@ -20,7 +20,7 @@ from finetune.learners.contrastive import EmbedderLearner
 from finetune.learners.speaking import Speaker, open_speaker
 from finetune.planning.forecast import Forecast
 from finetune.planning.four_bits import Packed, packed
-from finetune.planning.rehearsal import fused, held_by
+from finetune.planning.rehearsal import EMBEDDERS, fused, held_by
 from finetune.settings.schema import Settings
 from finetune.training.collate import Shown
 from tools.config import ModelChoice
@@ -30,7 +30,6 @@ from tools.models.sources import locate
 
 __all__ = ["of_pairs", "of_speaker"]
 
-_EMBEDDERS = ("clip", "siglip")
 _HOLES = {"embedder": 1.7, "captioner": 3.4}
 """Bytes that a CPU's allocator holds for one of activations: what is freed between two that stay is
 seldom of use to the next. Measured with glibc 2.36 (1.0 where it maps every block); most where LoRA
@@ -45,7 +44,7 @@ def of_pairs(settings: Settings, rows: Sequence[Row]) -> Forecast | None:
     """
     if settings.role == "captioner":
         return of_speaker(open_speaker(settings, weights=False), settings, rows)
-    if locate(ModelChoice(settings.model.embedder)).model_type in _EMBEDDERS:
+    if locate(ModelChoice(settings.model.embedder)).model_type in EMBEDDERS:
         return _of_embedder(settings, rows)
     return None
 

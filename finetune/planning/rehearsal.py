@@ -18,7 +18,10 @@ from torch.utils._pytree import tree_leaves
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv
 
-__all__ = ["fused", "held_by", "language_model", "passing_bytes", "step_bytes"]
+__all__ = ["EMBEDDERS", "fused", "held_by", "language_model", "passing_bytes", "step_bytes"]
+
+EMBEDDERS = ("clip", "siglip")
+"""The types of embedders whose memory can be told: which are rehearsed as they are."""
 
 
 def held_by(model: Any, loss: Callable[[], Tensor], *, checkpointing: bool = False) -> int:
