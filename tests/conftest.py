@@ -21,6 +21,7 @@ import pytest
 from assistant import open_assistant
 from assistant.build import Imprint
 from tests.fakes import FakeAnswerer, FakeCaptioner, FakeEmbedder
+from tests.roles_data import captioned
 from tools.config import load_config
 from tools.models import Models, open_models
 
@@ -31,6 +32,12 @@ PICTURES = Path(__file__).parent / "pictures"
 def home(tmp_path: Path) -> Path:
     """A home folder that nothing has used."""
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Discs and boxes with captions: 8 of each to train on, 4 others to measure with."""
+    return captioned(tmp_path_factory.mktemp("pairs"))
 
 
 @pytest.fixture(scope="session")

@@ -21,19 +21,13 @@ from finetune.settings.schema import Settings
 from finetune.training.collate import Shown
 from finetune.vlm import IGNORED
 from tests.finetune_data import TINY, command, events, picture, read, run_folder
-from tests.roles_data import CAPTIONS, captioned
+from tests.roles_data import CAPTIONS
 from tests.tiny_models import built
 from tools.config import load_config
 from tools.errors import SettingsError
 from tools.images import open_photo
 from tools.models import open_models
 from tools.models.hardware import Hardware
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Discs and boxes with captions: 8 of each to train on, 4 others to measure with."""
-    return captioned(tmp_path_factory.mktemp("pairs"))
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from finetune.training.collate import Shown
 from finetune.training.loop import last_checkpoint
 from finetune.vlm import IGNORED
 from tests.finetune_data import TINY, class_folders, command, events, picture, read, run_folder
-from tests.roles_data import CAPTIONS, captioned, embedder_trained
+from tests.roles_data import CAPTIONS, embedder_trained
 from tests.tiny_models import built
 from tools.config import load_config
 from tools.errors import DataError, SettingsError
@@ -32,12 +32,6 @@ from tools.models.captioner import load_captioner
 from tools.shelf import Adapter
 
 QUICK = (*TINY, "--set", "evaluation.controls=false")
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Discs and boxes with captions: 8 of each to train on, 4 others to measure with."""
-    return captioned(tmp_path_factory.mktemp("pairs"))
 
 
 @pytest.fixture(scope="module")
