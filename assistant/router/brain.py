@@ -164,19 +164,19 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
             offered = options[0] if text.endswith(_endings("understood")) else ""
     turn_photos = tuple(messages[last].additional_kwargs.get("photos", []))
     return Context(
-        tuple(labels),
-        turn_photos,
-        max([photos, *turn_photos]),
-        asked,
-        recognised,
-        open_photos,
-        doubt,
-        changed,
-        wiping,
-        answered,
-        training,
-        offered,
-        tongue,
+        labels=tuple(labels),
+        turn_photos=turn_photos,
+        photo_count=max([photos, *turn_photos]),
+        asked=asked,
+        recognised=recognised,
+        open_photos=open_photos,
+        doubt=doubt,
+        changed=changed,
+        wiping=wiping,
+        answered=answered,
+        training=training,
+        offered=offered,
+        language=tongue,
     )
 
 

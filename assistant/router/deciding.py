@@ -263,7 +263,7 @@ def _merged(actions: Sequence[Action], context: Context) -> list[Action]:
             and _names(last)
             and _names(action)
             and _same(last, action)
-            and (last.naming != action.naming)
+            and last.naming != action.naming
         ):
             # "It's my bear. His name is Boppo": the name counts, not the kind of thing.
             merged[-1] = last if last.naming else action

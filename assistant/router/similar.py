@@ -18,7 +18,7 @@ from assistant.router.language import Language, Reading, language
 from assistant.router.names import mentioned
 from assistant.router.reading import Clause
 
-__all__ = ["alike", "nearest"]
+__all__ = ["alike", "asked_first", "nearest"]
 
 _SIZES = (3, 4)
 _SURE = 0.5  # cosine from which a likeness is acted on, or asked about where memory changes
@@ -101,11 +101,15 @@ def alike(clause: Clause, context: Context, *, sure: bool = False) -> Action | N
         done = next(iter(done), None) if done else None
     if done is None or intent in _ACTS or not done.tool:
         return done
-    args = {k: str(v) for k, v in (done.args or {}).items()}
-    order = language("en").order(done.tool, **args)
-    return Action(
-        text=tongue.said("understood", order=order), options=(order, tongue.said("neither"))
-    )
+    return asked_first(done, tongue)
+
+
+def asked_first(action: Action, tongue: Language) -> Action:
+    """What is understood, as a question: "I understood: … Is that what you want?"."""
+    args = {k: str(v) for k, v in (action.args or {}).items()}
+    order = language("en").order(action.tool, **args)
+    said = tongue.said("understood", order=order)
+    return Action(text=said, options=(order, tongue.said("neither")))
 
 
 def nearest(text: str, labels: list[str], tongue: Language) -> list[tuple[float, str]]:

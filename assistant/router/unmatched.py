@@ -11,7 +11,7 @@ from assistant.router.handlers import TAKE_PHOTOS
 from assistant.router.language import LONGEST, language
 from assistant.router.names import mentioned, name_in, proper_name
 from assistant.router.reading import Clause, pieces
-from assistant.router.similar import alike
+from assistant.router.similar import alike, asked_first
 from assistant.router.spelling import tokens_of
 from assistant.router.teaching import teach_action
 from tools.wording import is_plural, singular
@@ -64,9 +64,7 @@ def unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
     if not clause.question and not later and (context.turn_photos or context.asked):
         meant = proper_name(clause.sentence, tongue)
         if meant is not None and meant not in context.labels:
-            order = language("en").order("teach_label", label=meant)
-            said = tongue.said("understood", order=order)
-            return [Action(text=said, options=(order, tongue.said("neither")))]
+            return [asked_first(Action("teach_label", {"label": meant}), tongue)]
     guessed = alike(clause, context, sure=clause.question and has_photo)
     if guessed is not None:
         return [with_photos(guessed, clause)]
