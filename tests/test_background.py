@@ -5,7 +5,8 @@ import pytest
 
 from tools.background import Background
 from tools.edge import Edge
-from tools.measuring import FALSE_ACCEPTS, Pictures, measure, named
+from tools.measuring import Pictures, measure, named
+from tools.openset import FALSE_ACCEPTS
 from tools.recognizer import Recognizer, Sample
 
 D, CONCEPTS, STYLES = 32, 160, 3

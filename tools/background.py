@@ -129,27 +129,31 @@ class Background:
         """d."""
         return int(self.domains[0].mean.shape[0])
 
-    def domain_of(
-        self, vectors: NDArray[np.floating], share: Array | None = None
-    ) -> NDArray[np.intp]:
-        """(n, d) unit vectors → (n,) index of the likeliest domain.
+    def weights(self, vectors: NDArray[np.floating], share: Array | None = None) -> Array:
+        """(n, d) unit vectors → (n, D) probabilities of the domains.
 
         ``share`` (D,): how much of what was seen before is of each domain (:meth:`shares`), which
         counts more than the gate alone: of kinds of pictures it was not fitted to it is too sure.
         """
-        if share is None or len(self.domains) == 1:
-            return np.asarray(self._gated(vectors).argmax(axis=1), np.intp)
-        weighed = self._gated(vectors) / _DOUBT + np.log(np.maximum(share, 1e-12))
-        return np.asarray(weighed.argmax(axis=1), np.intp)
+        if len(self.domains) == 1:
+            return np.ones((len(vectors), 1))
+        gated = self._gated(vectors)
+        if share is not None:
+            gated = gated / _DOUBT + np.log(np.maximum(share, 1e-12))
+        return np.asarray(softmax(gated, axis=1))
+
+    def domain_of(
+        self, vectors: NDArray[np.floating], share: Array | None = None
+    ) -> NDArray[np.intp]:
+        """(n, d) unit vectors → (n,) index of the likeliest domain; ``share``: :meth:`weights`."""
+        return np.asarray(self.weights(vectors, share).argmax(axis=1), np.intp)
 
     def shares(self, vectors: NDArray[np.floating]) -> Array:
         """(n, d) unit vectors → (D,) mean probabilities of the domains; alike for none."""
-        found = softmax(self._gated(vectors), axis=1)
+        found = self.weights(vectors)
         return np.asarray(found.mean(axis=0) if len(found) else np.full(len(self.domains), 1.0))
 
     def _gated(self, vectors: NDArray[np.floating]) -> Array:
-        if len(self.domains) == 1:
-            return np.zeros((len(vectors), 1))
         return np.asarray(np.asarray(vectors, np.float64) @ self.gate[:, :-1].T + self.gate[:, -1])
 
     def units(self, vectors: Iterable[NDArray[np.floating]]) -> Array:

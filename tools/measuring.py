@@ -17,12 +17,11 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from tools.background import Array, Background, Domain, Prior, covariances, isotropic
+from tools.openset import FALSE_ACCEPTS
 from tools.recognizer import Recognizer, Sample
 
-__all__ = ["EPISODES", "FALSE_ACCEPTS", "Pictures", "domain_of", "measure", "named", "regression"]
+__all__ = ["EPISODES", "Pictures", "domain_of", "measure", "named", "regression"]
 
-FALSE_ACCEPTS = 0.05
-"""Share of things not taught that may be taken for a taught one, over the episodes."""
 EPISODES = 240
 """Of a fold and domain; each asks about up to 20 pictures."""
 _SHRINK = 0.4

@@ -4,12 +4,11 @@ Knows nothing of pictures, models or disk: numpy and scipy only, vectors in, a r
 a pure function of the *set* of exemplars; their order does not matter, and what was added and
 removed leaves no trace.
 
-A picture is judged in its domain (:class:`tools.background.Background`; what was taught before says
-which, too), where every label has log-likelihood ratios s_k over *never shown*
-(:mod:`tools.likelihood`). The largest says whether the picture is known
-(:meth:`tools.background.Domain.known`), calibrated on things that were not taught but are of the
-same kind. Between labels, the softmax of contrast·s_k decides, where names speak too; how sharply
-is refitted by leave-one-out from fifty exemplars on.
+A picture is judged in its domains (:class:`tools.background.Background`; what was taught before
+says which, too), where every label has log-likelihood ratios s_k over *never shown*
+(:mod:`tools.likelihood`). The largest say together whether it is known at all
+(:mod:`tools.openset`). Between labels, the softmax of contrast·s_k in the likeliest domain decides,
+where names speak too; how sharply is refitted by leave-one-out from fifty exemplars on.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -21,15 +20,15 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
 from tools.background import Array, Background
+from tools.exemplars import Exemplars, Row
 from tools.likelihood import Design, Head, Scores, Taught
+from tools.openset import Judged, judged, moved, stranger_shift
 from tools.ranking import Decision, Evidence, LeftOut, Ranking, Sample, Scored, is_ambiguous
 
 __all__ = ["Decision", "Evidence", "LeftOut", "Ranking", "Recognizer", "Sample", "Scored"]
 
-Row = NDArray[np.float32]
-Rows = dict[str, Row]  # unit vectors (d,) of a label's exemplars, by id
-
 _NEAR_COPY = 0.9  # cosine from which a negative exemplar speaks for a picture
+_FAINT = 0.05  # of the likeliest domain: what is less likely is not computed
 _SHARPNESS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 _TESTED = 200  # exemplars at most on which weights are fitted: enough for one number
 
@@ -53,34 +52,35 @@ class Recognizer:
         """
         self._background, self._names = background, names
         self._design = design or Design()
-        self._shown: dict[str, Rows] = {}
-        self._refused: dict[str, Rows] = {}
         self._heads: dict[int, Head] = {}
         self._against: dict[int, dict[int, Array]] = {}
         latest = {s.id: s for s in samples}.values()
         vectors = np.asarray(background.units(s.vector for s in latest), np.float32)
+        rows: dict[bool, dict[str, dict[str, Row]]] = {True: {}, False: {}}
         for sample, row in zip(latest, vectors, strict=True):
-            kind = self._shown if sample.positive else self._refused
-            kind.setdefault(sample.label_id, {})[sample.id] = row
+            rows[sample.positive].setdefault(sample.label_id, {})[sample.id] = row
+        self._shown, self._refused = (Exemplars(rows[x], background.dimension) for x in rows)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels that can be recognised, in the order of :meth:`posteriors`."""
-        return tuple(self._labels)
+        return tuple(self._shown.labels)
 
     def add(self, sample: Sample) -> "Recognizer":
         """The recognizer of this set and one more; one of the same id is replaced."""
         row = np.asarray(self._background.units([sample.vector])[0], np.float32)
         other = self.remove(sample.id)
-        kind = other._shown if sample.positive else other._refused
-        kind[sample.label_id] = {**kind.get(sample.label_id, {}), sample.id: row}
+        if sample.positive:
+            other._shown = other._shown.added(sample.id, sample.label_id, row)
+        else:
+            other._refused = other._refused.added(sample.id, sample.label_id, row)
         return other
 
     def remove(self, sample_id: str) -> "Recognizer":
         """The recognizer of this set without one."""
         other = Recognizer((), self._background, self._names, self._design)
-        other._shown = _without(self._shown, sample_id)
-        other._refused = _without(self._refused, sample_id)
+        other._shown = self._shown.without(sample_id)
+        other._refused = self._refused.without(sample_id)
         return other
 
     def recognise(
@@ -92,8 +92,9 @@ class Recognizer:
     ) -> Ranking:
         """Rank the labels (only those in ``among``, if given) for a unit vector (d,)."""
         query = self._background.units([vector])
-        where = int(self._domains(query)[0])
-        keep = [i for i, x in enumerate(self._labels) if among is None or x in among]
+        weights = self._weights(query)
+        where = int(weights[0].argmax())
+        keep = [i for i, x in enumerate(self._shown.labels) if among is None or x in among]
         if not keep:
             return self._nothing(where, keep)
         head = self._head(where)
@@ -102,39 +103,48 @@ class Recognizer:
         usable = [i for i in keep if i not in vetoed]
         if not usable:
             return self._nothing(where, keep)
-        ranking = self._ranked(where, head.scores(u), keep, usable)
-        cited = self._evidence(head, u[0], ranking, evidence)
-        return replace(ranking, evidence=cited)
+        shots = np.zeros((1, len(self._shown.labels)), np.intp)
+        shots[0, usable] = self._shown.counts[usable]
+
+        def scores(domain: int, _: NDArray[np.intp]) -> Scores:
+            return head.scores(u) if domain == where else self._head(domain).of(query)
+
+        found = judged(self._background.domains, weights, scores, shots)
+        ranking = self._ranked(where, found, keep, usable)
+        return replace(ranking, evidence=self._evidence(head, u[0], ranking, evidence))
 
     def posteriors(self, vectors: NDArray[np.floating]) -> Array:
         """(m, d) unit vectors → (m, K) probabilities among the labels, rows of sum 1."""
         where = self._domains(self._background.units(vectors))
-        return np.asarray(softmax(self._logits(where, self.scores(vectors)), axis=1))
+        return np.asarray(softmax(self._logits(where, self.scores(vectors).between), axis=1))
 
     def leave_one_out(self) -> tuple[LeftOut, ...]:
         """What each exemplar would be, had it not been taught; of labels with two or more."""
-        several = self._counts[self._taught.owner] > 1
-        results: dict[int, LeftOut] = {}
-        everything = list(range(len(self._labels)))
-        for where in map(int, np.unique(self._where[several])):
-            rows = np.flatnonzero(several & (self._where == where))
+        rows = np.flatnonzero(self._shown.counts[self._shown.owner] > 1)
+        own = self._shown.owner[rows, None] == np.arange(len(self._shown.labels))
+        weights, everything = self._belongs[rows], list(range(len(self._shown.labels)))
+
+        def scores(domain: int, some: NDArray[np.intp]) -> Scores:
+            return self._head(domain).without(rows[some])
+
+        found = judged(self._background.domains, weights, scores, self._shown.counts - own)
+        results = []
+        for i, row in enumerate(rows.tolist()):
+            where, label = int(self._where[row]), int(self._shown.owner[row])
             head = self._head(where)
-            scores = head.without(rows)
-            vectors = head.project(self._taught.vectors[rows])
-            for i, row in enumerate(map(int, rows)):
-                one = Scores(*(x[i : i + 1] for x in scores))
-                ranking = self._ranked(where, one, everything, everything)
-                label = int(self._taught.owner[row])
-                own = self._ids[label][row - head.starts[label]]
-                cited = self._evidence(head, vectors[i], ranking, 3, without=own)
-                ranking = replace(ranking, evidence=cited)
-                results[row] = LeftOut(own, self._labels[label], ranking)
-        return tuple(results[row] for row in sorted(results))
+            one = Judged(*(x[i : i + 1] for x in found))
+            ranking = self._ranked(where, one, everything, everything)
+            sample_id = self._shown.ids[label][row - head.starts[label]]
+            u = head.project(self._shown.vectors[row : row + 1])[0]
+            cited = self._evidence(head, u, ranking, 3, without=sample_id)
+            ranking = replace(ranking, evidence=cited)
+            results.append(LeftOut(sample_id, self._shown.labels[label], ranking))
+        return tuple(results)
 
     def similarity(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
         """Cosine of two vectors (d,) in the metric of the first one's domain, in [-1, 1]."""
         pair = self._background.units([a, b])
-        alone = self if self._labels else Recognizer([Sample("a", "a", a)], self._background)
+        alone = self if self._shown.labels else Recognizer([Sample("a", "a", a)], self._background)
         head = alone._head(int(self._domains(pair)[0]))
         x, y = head.metric(head.project(pair))
         return float(np.clip(x @ y, -1.0, 1.0))
@@ -148,44 +158,28 @@ class Recognizer:
         """(m, d) → (m, K) log-likelihood ratios of the labels, each picture in its own domain."""
         queries = self._background.units(vectors)
         where = self._domains(queries)
-        result = Scores(*np.zeros((2, len(queries), len(self._labels))))
+        result = Scores(*np.zeros((2, len(queries), len(self._shown.labels))))
         for domain in map(int, np.unique(where)):
             head, rows = self._head(domain), np.flatnonzero(where == domain)
             result.known[rows], result.between[rows] = head.of(queries[rows])
         return result
 
     @cached_property
-    def _labels(self) -> list[str]:
-        return sorted(self._shown)
-
-    @cached_property
-    def _ids(self) -> list[list[str]]:
-        """The exemplars of each label, in the order of their rows."""
-        return [sorted(self._shown[x]) for x in self._labels]
-
-    @cached_property
-    def _number(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self._labels)}
-
-    @cached_property
     def _taught(self) -> Taught:
-        named = zip(self._labels, self._ids, strict=True)
-        rows = [self._shown[x][i] for x, ids in named for i in ids]
-        owner = np.repeat(np.arange(len(self._ids)), [len(ids) for ids in self._ids])
         texts = None
-        if self._names is not None and self._labels:
-            texts = self._background.units(self._names[x] for x in self._labels)
-        return Taught(_stacked(rows, self._background.dimension), owner, texts)
+        if self._names is not None and self._shown.labels:
+            texts = self._background.units(self._names[x] for x in self._shown.labels)
+        return Taught(self._shown.vectors, self._shown.owner, texts)
 
     @cached_property
-    def _counts(self) -> NDArray[np.intp]:
-        """(K,) exemplars of each label."""
-        return np.bincount(self._taught.owner, minlength=len(self._labels))
+    def _belongs(self) -> Array:
+        """(N, D) of each positive exemplar, as :meth:`_weights` says it."""
+        return self._weights(self._shown.vectors)
 
     @cached_property
     def _where(self) -> NDArray[np.intp]:
         """The domain of each positive exemplar."""
-        return self._domains(self._taught.vectors)
+        return np.asarray(self._belongs.argmax(axis=1), np.intp)
 
     def _head(self, domain: int) -> Head:
         if domain not in self._heads:
@@ -197,57 +191,76 @@ class Recognizer:
     @cached_property
     def _share(self) -> Array:
         """(D,) how much of what is taught is of each domain."""
-        return self._background.shares(self._taught.vectors)
+        return self._background.shares(self._shown.vectors)
+
+    def _weights(self, vectors: NDArray[np.floating]) -> Array:
+        """(m, D) how likely each picture is of each domain; what is hardly likely is nothing."""
+        if not self._design.domains:
+            return np.eye(1, len(self._background.domains)).repeat(len(vectors), axis=0)
+        found = self._background.weights(vectors, self._share)
+        found = np.where(found < _FAINT * found.max(axis=1, keepdims=True), 0.0, found)
+        return np.asarray(found / found.sum(axis=1, keepdims=True))
 
     def _domains(self, vectors: NDArray[np.floating]) -> NDArray[np.intp]:
-        if not self._design.domains:
-            return np.zeros(len(vectors), np.intp)
-        return self._background.domain_of(vectors, self._share)
+        return np.asarray(self._weights(vectors).argmax(axis=1), np.intp)
+
+    @cached_property
+    def _shift(self) -> float:
+        """What the threshold's log-odds are moved by: every exemplar is no other label's."""
+        if len(self._shown.labels) < 2:
+            return 0.0
+        rows = self._shown.some(_TESTED)
+        owner, vectors = self._shown.owner[rows], self._shown.vectors[rows]
+
+        def scores(domain: int, asked: NDArray[np.intp]) -> Scores:
+            return self._head(domain).of(vectors[asked])
+
+        others = owner[:, None] != np.arange(len(self._shown.labels))
+        domains, shots = self._background.domains, self._shown.counts * others
+        return stranger_shift(judged(domains, self._belongs[rows], scores, shots), owner)
 
     @cached_property
     def _sharpness(self) -> float:
         """Factor on the logits between labels, by leave-one-out log-loss; 1 below 50 exemplars."""
-        several = np.flatnonzero(self._counts[self._taught.owner] > 1)
+        several = np.flatnonzero(self._shown.counts[self._shown.owner] > 1)
         rows = several[:: max(1, -(-len(several) // _TESTED))]
-        if len(several) < 50 or len(self._labels) < 2 or not self._design.temperature:
+        if len(several) < 50 or len(self._shown.labels) < 2 or not self._design.temperature:
             return 1.0
         losses = np.zeros(len(_SHARPNESS))
         for domain in map(int, np.unique(self._where[rows])):
             mine = rows[self._where[rows] == domain]
-            logits = self._logits(domain, self._head(domain).without(mine), 1.0)
-            at, own = np.arange(len(mine)), self._taught.owner[mine]
+            logits = self._logits(domain, self._head(domain).without(mine).between, 1.0)
+            at, own = np.arange(len(mine)), self._shown.owner[mine]
             losses -= [float(log_softmax(t * logits, axis=1)[at, own].sum()) for t in _SHARPNESS]
         losses += 20.0 * np.log(_SHARPNESS) ** 2  # a pull towards 1
         return _SHARPNESS[int(np.argmin(losses))]
 
     def _logits(
-        self, where: int | NDArray[np.intp], scores: Scores, sharpness: float | None = None
+        self, where: int | NDArray[np.intp], between: Array, sharpness: float | None = None
     ) -> Array:
-        """(m, K) logits between the labels, of pictures of these domains."""
+        """(m, K) logits between the labels, of pictures of these domains, from their scores."""
         factor = self._sharpness if sharpness is None else sharpness
         contrast = np.array([x.contrast for x in self._background.domains])[where]
-        return np.asarray(factor * np.reshape(contrast, (-1, 1)) * scores.between)
+        return np.asarray(factor * np.reshape(contrast, (-1, 1)) * between)
 
-    def _ranked(self, where: int, scores: Scores, keep: list[int], usable: list[int]) -> Ranking:
+    def _ranked(self, where: int, found: Judged, keep: list[int], usable: list[int]) -> Ranking:
         """The ranking for one query (rows of one), without evidence."""
-        domain = self._background.domains[where]
-        nearest = usable[int(scores.known[0, usable].argmax())]
-        ratio, shots = scores.known[0, nearest], int(self._counts[nearest])
-        chance = float(domain.known(ratio, len(usable), shots))
-        share = softmax(self._logits(where, scores)[0, usable])
+        chance = float(found.known[0])
+        threshold = moved(float(found.threshold[0]), self._shift)
+        share = softmax(self._logits(where, found.between)[0, usable])
         order = np.argsort(-share, kind="stable").tolist()
         chances = (chance * share).tolist()
-        ranked = [Scored(self._labels[usable[j]], chances[j]) for j in order]
-        ranked += [Scored(self._labels[i], 0.0) for i in sorted({*keep} - {*usable})]
+        ranked = [Scored(self._shown.labels[usable[j]], chances[j]) for j in order]
+        ranked += [Scored(self._shown.labels[i], 0.0) for i in sorted({*keep} - {*usable})]
         decision: Decision = "known"
-        if chance < domain.threshold:
+        if chance < threshold:
             decision = "unknown"
         elif len(order) > 1 and is_ambiguous(share[order[0]], share[order[1]]):
             decision = "ambiguous"
-        return Ranking(tuple(ranked), decision, 1.0 - chance, 1.0 - domain.threshold, ())
+        return Ranking(tuple(ranked), decision, 1.0 - chance, 1.0 - threshold, ())
 
     def _nothing(self, where: int, keep: list[int]) -> Ranking:
-        zero = tuple(Scored(self._labels[i], 0.0) for i in keep)
+        zero = tuple(Scored(self._shown.labels[i], 0.0) for i in keep)
         threshold = 1.0 - self._background.domains[where].threshold
         return Ranking(zero, "unknown", 1.0, threshold, ())
 
@@ -256,9 +269,11 @@ class Recognizer:
         head = self._heads[where]
         if where not in self._against:
             self._against[where] = {
-                self._number[x]: head.metric(head.project(_stacked(rows.values(), len(u))))
-                for x, rows in self._refused.items()
-                if x in self._number
+                self._shown.number[x]: head.metric(
+                    head.project(self._refused.stacked(rows.values()))
+                )
+                for x, rows in self._refused.rows.items()
+                if x in self._shown.number
             }
         query = head.metric(u)
         vetoed = set()
@@ -275,24 +290,11 @@ class Recognizer:
         cited = ranking.labels[: 2 if ranking.decision == "ambiguous" else 1] if count else ()
         found = []
         for label in cited:
-            number = self._number[label.label_id]
+            number = self._shown.number[label.label_id]
             cosines = np.clip(head.nearness(u, number), -1.0, 1.0)
-            ids = self._ids[number]
+            ids = self._shown.ids[number]
             for j in np.argsort(-cosines, kind="stable")[: count + 1].tolist():
                 if ids[j] != without:
                     found.append(Evidence(ids[j], label.label_id, float(cosines[j])))
         found.sort(key=lambda x: (-x.similarity, x.sample_id))
         return tuple(found[:count])
-
-
-def _without(kind: Mapping[str, Rows], sample_id: str) -> dict[str, Rows]:
-    """The labels that are left, and their rows, when one is gone."""
-    less = dict(kind)
-    for label_id, rows in kind.items():
-        if sample_id in rows:
-            less[label_id] = {i: row for i, row in rows.items() if i != sample_id}
-    return {label_id: rows for label_id, rows in less.items() if rows}
-
-
-def _stacked(rows: Iterable[Row], dimension: int) -> Row:
-    return np.array(list(rows), np.float32).reshape(-1, dimension)
