@@ -74,6 +74,29 @@ def test_all_the_domains_that_a_picture_may_be_of_are_heard(mixed: Background) -
     assert sure.recognise(query).unknown == pytest.approx(said[0].unknown)
 
 
+def test_a_stranger_may_be_of_a_kind_that_little_is_taught_of(mixed: Background) -> None:
+    """Whether it is known, a picture is of a domain by the root of what was taught of it."""
+    rng = np.random.default_rng(6)
+    taught = [replace(s, label_id="thing") for s in lesson(np.zeros((1, D)), 5, rng)]
+    query = views(np.zeros(D), 1, rng)[0]
+    gate = np.zeros((2, D + 1))
+    gate[0, :-1] = 40.0 * unit(taught[4].vector - np.mean([s.vector for s in taught[:4]], axis=0))
+    background = replace(mixed, gate=gate)
+    share = background.shares(np.stack([s.vector for s in taught]))
+    weights = background.weights(query[None], np.sqrt(share))[0]
+    assert 0.1 < weights[1] < 0.9 and abs(share[0] - 0.5) > 0.1
+    design = Design(adapt=False)
+    each = [
+        Recognizer(taught, Background((x,), np.zeros((0, D + 1))), design=design)
+        for x in background.domains
+    ]
+    said = [x.recognise(query) for x in each]
+    found = Recognizer(taught, background, design=design).recognise(query)
+    assert found.unknown == pytest.approx(weights @ [x.unknown for x in said])
+    assert found.threshold == pytest.approx(weights @ [x.threshold for x in said])
+    assert abs(said[0].unknown - said[1].unknown) > 0.05
+
+
 def test_what_is_left_out_is_judged_in_all_its_domains(mixed: Background) -> None:
     rng = np.random.default_rng(2)
     samples = lesson(rng.standard_normal((3, D)) * 1.5, 4, rng)

@@ -4,7 +4,8 @@ Numpy and scipy only; knows nothing of vectors, names or decisions.
 
 A picture may be of several domains, so P(known | x) = Σ_d P(d | x)·P_d(known | x): pictures of
 kinds that no domain was measured on are of two or three of them, and the likeliest alone is a
-matter of chance.
+matter of chance. What is known is of the domains that were taught, by their shares, and a stranger
+of any: P(d | x) takes the middle, the root of the shares. Between labels they count in full.
 
 A domain's threshold lets one in twenty strangers pass in the pictures that it was measured on. What
 a person teaches may be more alike, or less. From two labels on, every exemplar is a stranger to the
@@ -47,16 +48,17 @@ class Judged(NamedTuple):
 def judged(
     domains: Sequence[Domain],
     weights: Array,
+    where: Rows | int,
     scores: Callable[[int, Rows], Scores],
     shots: NDArray[np.integer],
 ) -> Judged:
     """What the domains say together of pictures with probabilities ``weights`` (m, D) of each.
 
-    ``scores``: in a domain, of these pictures. ``shots`` (m, K): exemplars of each label, 0 where
-    a picture can't be of it. Between labels the likeliest domain decides.
+    ``where`` (m,): the domain that decides between labels, of a weight above 0. ``scores``: in a
+    domain, of these pictures. ``shots`` (m, K): exemplars of each label, 0 where a picture can't
+    be of it.
     """
     known, between = np.zeros(len(shots)), np.zeros(shots.shape)
-    likeliest = weights.argmax(axis=1)
     for d in np.flatnonzero(weights.any(axis=0)).tolist():
         rows = np.flatnonzero(weights[:, d])
         found = scores(d, rows)
@@ -66,7 +68,7 @@ def judged(
         deep = shots[rows, nearest]
         chance = domains[d].known(ratio.max(axis=1), possible.sum(axis=1), deep)
         known[rows] += weights[rows, d] * chance
-        mine = likeliest[rows] == d
+        mine = np.broadcast_to(where, len(shots))[rows] == d
         between[rows[mine]] = found.between[mine]
     return Judged(known, weights @ [x.threshold for x in domains], between)
 

@@ -1,8 +1,7 @@
 """Recognising what was shown: from one picture on, with evidence, and honest about the unknown.
 
 Knows nothing of pictures, models or disk: numpy and scipy only, vectors in, a ranking out. It is
-a pure function of the *set* of exemplars; their order does not matter, and what was added and
-removed leaves no trace.
+a pure function of the *set* of exemplars (:mod:`tools.exemplars`).
 
 A picture is judged in its domains (:class:`tools.background.Background`; what was taught before
 says which, too), where every label has log-likelihood ratios s_k over *never shown*
@@ -50,8 +49,7 @@ class Recognizer:
 
         Raises ``ValueError`` for vectors of another dimension, zero, or not finite.
         """
-        self._background, self._names = background, names
-        self._design = design or Design()
+        self._background, self._names, self._design = background, names, design or Design()
         self._heads: dict[int, Head] = {}
         self._against: dict[int, dict[int, Array]] = {}
         latest = {s.id: s for s in samples}.values()
@@ -92,8 +90,7 @@ class Recognizer:
     ) -> Ranking:
         """Rank the labels (only those in ``among``, if given) for a unit vector (d,)."""
         query = self._background.units([vector])
-        weights = self._weights(query)
-        where = int(weights[0].argmax())
+        where = int(self._domains(query)[0])
         keep = [i for i, x in enumerate(self._shown.labels) if among is None or x in among]
         if not keep:
             return self._nothing(where, keep)
@@ -109,7 +106,7 @@ class Recognizer:
         def scores(domain: int, _: NDArray[np.intp]) -> Scores:
             return head.scores(u) if domain == where else self._head(domain).of(query)
 
-        found = judged(self._background.domains, weights, scores, shots)
+        found = judged(self._background.domains, self._weights(query), where, scores, shots)
         ranking = self._ranked(where, found, keep, usable)
         return replace(ranking, evidence=self._evidence(head, u[0], ranking, evidence))
 
@@ -121,24 +118,22 @@ class Recognizer:
     def leave_one_out(self) -> tuple[LeftOut, ...]:
         """What each exemplar would be, had it not been taught; of labels with two or more."""
         rows = np.flatnonzero(self._shown.counts[self._shown.owner] > 1)
-        own = self._shown.owner[rows, None] == np.arange(len(self._shown.labels))
-        weights, everything = self._belongs[rows], list(range(len(self._shown.labels)))
+        everything, place = list(range(len(self._shown.labels))), self._where[rows]
+        shots = self._shown.counts - (self._shown.owner[rows, None] == everything)
 
         def scores(domain: int, some: NDArray[np.intp]) -> Scores:
             return self._head(domain).without(rows[some])
 
-        found = judged(self._background.domains, weights, scores, self._shown.counts - own)
+        found = judged(self._background.domains, self._belongs[rows], place, scores, shots)
         results = []
-        for i, row in enumerate(rows.tolist()):
-            where, label = int(self._where[row]), int(self._shown.owner[row])
-            head = self._head(where)
+        for i, (row, where) in enumerate(zip(rows.tolist(), place.tolist(), strict=True)):
+            head, label = self._head(where), int(self._shown.owner[row])
             one = Judged(*(x[i : i + 1] for x in found))
             ranking = self._ranked(where, one, everything, everything)
-            sample_id = self._shown.ids[label][row - head.starts[label]]
+            own = self._shown.ids[label][row - head.starts[label]]
             u = head.project(self._shown.vectors[row : row + 1])[0]
-            cited = self._evidence(head, u, ranking, 3, without=sample_id)
-            ranking = replace(ranking, evidence=cited)
-            results.append(LeftOut(sample_id, self._shown.labels[label], ranking))
+            ranking = replace(ranking, evidence=self._evidence(head, u, ranking, 3, without=own))
+            results.append(LeftOut(own, self._shown.labels[label], ranking))
         return tuple(results)
 
     def similarity(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -166,9 +161,9 @@ class Recognizer:
 
     @cached_property
     def _taught(self) -> Taught:
-        texts = None
-        if self._names is not None and self._shown.labels:
-            texts = self._background.units(self._names[x] for x in self._shown.labels)
+        labels, texts = self._shown.labels, None
+        if self._names is not None and labels:
+            texts = self._background.units(self._names[x] for x in labels)
         return Taught(self._shown.vectors, self._shown.owner, texts)
 
     @cached_property
@@ -179,7 +174,7 @@ class Recognizer:
     @cached_property
     def _where(self) -> NDArray[np.intp]:
         """The domain of each positive exemplar."""
-        return np.asarray(self._belongs.argmax(axis=1), np.intp)
+        return self._domains(self._shown.vectors)
 
     def _head(self, domain: int) -> Head:
         if domain not in self._heads:
@@ -194,15 +189,19 @@ class Recognizer:
         return self._background.shares(self._shown.vectors)
 
     def _weights(self, vectors: NDArray[np.floating]) -> Array:
-        """(m, D) how likely each picture is of each domain; what is hardly likely is nothing."""
+        """(m, D) how likely each picture is of each domain, known or not; 0 is hardly at all."""
+        own = np.eye(len(self._background.domains))[self._domains(vectors)]
         if not self._design.domains:
-            return np.eye(1, len(self._background.domains)).repeat(len(vectors), axis=0)
-        found = self._background.weights(vectors, self._share)
-        found = np.where(found < _FAINT * found.max(axis=1, keepdims=True), 0.0, found)
+            return own
+        found = self._background.weights(vectors, np.sqrt(self._share))
+        faint = found < _FAINT * found.max(axis=1, keepdims=True)
+        found[faint & (own == 0.0)] = 0.0
         return np.asarray(found / found.sum(axis=1, keepdims=True))
 
     def _domains(self, vectors: NDArray[np.floating]) -> NDArray[np.intp]:
-        return np.asarray(self._weights(vectors).argmax(axis=1), np.intp)
+        if not self._design.domains:
+            return np.zeros(len(vectors), np.intp)
+        return self._background.domain_of(vectors, self._share)
 
     @cached_property
     def _shift(self) -> float:
@@ -217,7 +216,8 @@ class Recognizer:
 
         others = owner[:, None] != np.arange(len(self._shown.labels))
         domains, shots = self._background.domains, self._shown.counts * others
-        return stranger_shift(judged(domains, self._belongs[rows], scores, shots), owner)
+        found = judged(domains, self._belongs[rows], self._where[rows], scores, shots)
+        return stranger_shift(found, owner)
 
     @cached_property
     def _sharpness(self) -> float:
