@@ -9,17 +9,19 @@ Ioffe, ECCV 2006): with x̃ = norm(x − m) − c the centred vector of a pictur
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from scipy.special import expit, softmax
 
 from tools.edge import Edge
 from tools.looks import LOOKS
 
-__all__ = ["Background", "Domain", "Prior", "covariances", "isotropic", "unlabelled"]
+__all__ = ["Background", "Domain", "Prior", "covariances", "isotropic", "spectrum", "unlabelled"]
 
 Array = NDArray[np.float64]
 _DOUBT = 4.0  # what the gate's logits are divided by when there is a share to go by
@@ -62,6 +64,11 @@ class Domain:
         numbers = [getattr(self, f.name) for f in fields(self) if f.name != "name"]
         if not all(np.isfinite(x).all() for x in numbers):
             raise ValueError(f"the statistics of {self.name} hold NaN or infinity")
+
+    @cached_property
+    def spectrum(self) -> tuple[Array, Array]:
+        """ψ (d,) and V (d, d), the basis in which W is the identity and B has the diagonal ψ."""
+        return spectrum(self.between, self.within)
 
     def known(self, ratio: Array, labels: Array | int, shots: Array | int) -> Array:
         """P(known) of the largest ratio (m,) over ``labels`` labels, of one with ``shots``."""
@@ -203,6 +210,12 @@ class Background:
 
 def _row(stacked: Array, index: int) -> Any:
     return stacked[index] if stacked.ndim > 1 else float(stacked[index])
+
+
+def spectrum(between: Array, within: Array) -> tuple[Array, Array]:
+    """ψ (d,), above 0, and V (d, d) with VᵀWV = 1 and VᵀBV = ψ."""
+    psi, basis = eigh(between, within)
+    return np.maximum(psi, 1e-9), np.asarray(basis)
 
 
 def isotropic(dimension: int, mean: Array | None = None) -> Background:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from tools.background import Array, Background
 
@@ -45,8 +44,7 @@ def _in_metric(vectors: NDArray[np.floating], background: Background) -> Array:
     """(n, d) unit vectors in which directions that tell little of the thing count little."""
     where = np.bincount(background.domain_of(vectors)).argmax()
     domain = background.domains[int(where)]
-    psi, basis = eigh(domain.between, domain.within)
-    psi = np.maximum(psi, 1e-9)
+    psi, basis = domain.spectrum
     weighted = (domain.centred(vectors) @ basis) * np.sqrt(psi / (1.0 + psi))
     norm = np.linalg.norm(weighted, axis=1, keepdims=True)
     return np.asarray(weighted / np.maximum(norm, 1e-12))

@@ -27,9 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
-from tools.background import Array, Domain, Prior
+from tools.background import Array, Domain, Prior, spectrum
 from tools.gaussians import Gaussians, adapted, sums_by
 
 __all__ = ["Design", "Head", "Scores", "Taught"]
@@ -107,8 +106,8 @@ class Head:
             centred[i : i + _ROWS] = domain.centred(taught.vectors[i : i + _ROWS])
         nu = max(float(d), _SHIFT * domain.degrees) if design.adapt else np.inf
         within, self._gamma = adapted(domain, centred, owner, here, nu)
-        psi, basis = eigh(domain.between, within)
-        self.psi, self._basis = np.maximum(psi, 1e-9), np.asarray(basis)
+        same = within is domain.within
+        self.psi, self._basis = domain.spectrum if same else spectrum(domain.between, within)
         self._u = centred @ np.asarray(self._basis, np.float32)
         self._here = here
         self._sums = sums_by(self._u, owner)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
@@ -111,7 +110,7 @@ def named(
 
 def _explained(domain: Domain, directions: Array, means: Array, n: float) -> Domain:
     """With what names say, if they say anything: each is judged by a gain fitted on the others."""
-    psi, basis = eigh(domain.between, domain.within)
+    psi, basis = domain.spectrum
     each = [_gain(np.delete(directions, i, 0), np.delete(means, i, 0)) for i in range(len(means))]
     gap = means - np.array(each)[:, None] * directions
     left, blank = (
