@@ -30,6 +30,7 @@ _NEAR_COPY = 0.9  # cosine from which a negative exemplar speaks for a picture
 _FAINT = 0.05  # of the likeliest domain: what is less likely is not computed
 _SHARPNESS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 _TESTED = 200  # exemplars at most on which weights are fitted: enough for one number
+_STRANGERS = 100  # exemplars at most that are asked as strangers
 
 
 class Recognizer:
@@ -94,8 +95,7 @@ class Recognizer:
         keep = [i for i, x in enumerate(self._shown.labels) if among is None or x in among]
         if not keep:
             return self._nothing(where, keep)
-        head = self._head(where)
-        u = head.project(query)
+        u = (head := self._head(where)).project(query)
         vetoed = self._vetoed(where, u[0])
         usable = [i for i in keep if i not in vetoed]
         if not usable:
@@ -191,7 +191,7 @@ class Recognizer:
     def _weights(self, vectors: NDArray[np.floating]) -> Array:
         """(m, D) how likely each picture is of each domain, known or not; 0 is hardly at all."""
         own = np.eye(len(self._background.domains))[self._domains(vectors)]
-        if not self._design.domains:
+        if not self._design.domains or len(own.T) == 1:
             return own
         found = self._background.weights(vectors, np.sqrt(self._share))
         faint = found < _FAINT * found.max(axis=1, keepdims=True)
@@ -208,7 +208,7 @@ class Recognizer:
         """What the threshold's log-odds are moved by: every exemplar is no other label's."""
         if len(self._shown.labels) < 2:
             return 0.0
-        rows = self._shown.some(_TESTED)
+        rows = self._shown.some(_STRANGERS)
         owner, vectors = self._shown.owner[rows], self._shown.vectors[rows]
 
         def scores(domain: int, asked: NDArray[np.intp]) -> Scores:
