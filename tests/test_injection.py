@@ -171,7 +171,7 @@ def test_yes_does_it_without_the_brain_and_after_a_restart(
     brain = ScriptedBrain()
     with open_assistant(home=home, models=readers, brain=brain) as imprint:
         brain.enqueue(calling("teach_label", label="zorb"), AIMessage("A zorb, then."))
-        reply = imprint.conversation("main").send("to jest zorb", [drawing("red")])
+        reply = imprint.conversation("main").send("look at this", [drawing("red")])
         assert reply.text == "A zorb, then.\nShall I remember photo 1 as “zorb”?"
         assert not known(imprint)
     with open_assistant(home=home, models=readers, brain=ScriptedBrain()) as imprint:

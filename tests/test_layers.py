@@ -18,7 +18,7 @@ ALLOWED_EXTRA = {
     "openai": ("assistant/brains/",),
     "langchain_openai": ("assistant/brains/",),
     "chromadb": ("tools/memory/",),
-    "torch": ("tools/models/", "finetune/"),
+    "torch": ("tools/models/", "finetune/", "assistant/router/learn.py"),
     "transformers": ("tools/models/", "finetune/"),
     "peft": ("tools/models/", "finetune/"),
     "bitsandbytes": ("tools/models/", "finetune/"),

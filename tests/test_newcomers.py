@@ -64,8 +64,11 @@ def test_what_newcomers_say(
     assert calls(text, context) == wanted
 
 
-def test_a_name_in_a_sentence_that_nothing_fits_is_asked_about() -> None:
-    (action,) = decide("Everyone in the class says hi to Pistachio", NEW)
+def test_a_name_that_is_only_supposed_is_asked_about() -> None:
+    assert calls("Everyone in the class says hi to Pistachio", NEW) == [
+        ("teach_label", {"label": "Pistachio"})
+    ]
+    (action,) = decide("Suppose it answers to Pistachio", NEW)
     assert not action.tool and action.options[0] == "this is called Pistachio"
     assert calls(action.options[0], NEW) == [("teach_label", {"label": "Pistachio"})]
     for plain in ("EVERYBODY LOVES THIS SO MUCH", "my friend drew it", "Anna met Bob at Clara's"):
@@ -78,7 +81,7 @@ def test_a_name_in_a_sentence_that_nothing_fits_is_asked_about() -> None:
 )
 def test_a_yes_to_what_was_understood_does_it(imprint: Imprint, reply: str, learned: bool) -> None:
     chat = imprint.conversation()
-    asked = chat.send("Everyone in the class says hi to Pistachio", [drawing("red")])
+    asked = chat.send("Suppose it answers to Pistachio", [drawing("red")])
     assert asked.text == "I understood: this is called Pistachio. Is that what you want?"
     said = chat.send(reply)
     assert [c.name for c in said.tool_calls] == (["teach_label"] if learned else [])

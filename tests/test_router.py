@@ -357,5 +357,5 @@ def test_what_two_results_ask_is_asked_once() -> None:
 
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_every_line_of_the_tables_is_well_formed_and_has_a_handler(code: str) -> None:
-    intents = {intent for intent, _ in language(code).examples()}
-    assert intents and intents <= set(HANDLERS)
+    lines = language(code).lines("intents")
+    assert lines and {intent for intent, _ in lines} <= set(HANDLERS)

@@ -1,6 +1,7 @@
 """The router's grammar, languages and doubts; the set of utterances is measured by the bench."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from assistant import open_assistant
 from assistant.build import Imprint
 from assistant.router import Router
-from assistant.router.actions import Context
+from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
 from assistant.router.grammar import Template, parse
+from assistant.router.guessing import meant
 from assistant.router.language import LANGUAGES, language
+from assistant.router.learned import Guess
 from assistant.router.names import named
+from assistant.router.reading import Clause
 from assistant.router.spelling import Spelling, near
 from tests.bench.understanding.playing import cases, play, router_with_all_tools
 from tests.fakes import drawing
@@ -239,8 +243,13 @@ def test_an_order_to_forget_everything_asks_first_and_yes_does_it(
         assert not imprint.memory.state.labels
 
 
-def test_what_only_resembles_an_order_that_loses_something_is_asked_about() -> None:
-    said = decide("please stop all knowing of zorbs", TAUGHT)[0]
+def test_an_order_that_loses_something_is_asked_about_by_who_is_not_sure() -> None:
+    tongue = language("en")
+    clause = Clause(tongue.read("please stop all knowing of zorbs"), False, tongue)
+    sure = Guess("forget", 0.9, {"label": "zorbs"}, {"label": 1.0})
+    assert meant(sure, clause, TAUGHT) == Action("forget_label", {"label": "zorb"})
+    said = meant(replace(sure, probability=0.6), clause, TAUGHT)
+    assert said is not None
     assert said.tool == "" and said.text == "I understood: forget zorb. Is that what you want?"
     order, neither = said.options
     assert calls(order, TAUGHT) == [("forget_label", {"label": "zorb"})]

@@ -9,12 +9,14 @@ from dataclasses import replace
 
 from assistant.router.actions import Action, Context
 from assistant.router.answers import agrees, reply_to_question
+from assistant.router.guessing import photo_alone, with_photos
 from assistant.router.handlers import HANDLERS
+from assistant.router.judging import Fit, judged
 from assistant.router.language import LONGEST, Language, language, likely
 from assistant.router.names import named
 from assistant.router.pointing import discussed
 from assistant.router.reading import Clause, clauses, halves, pieces
-from assistant.router.unmatched import ORDERS, photo_alone, unmatched, with_photos
+from assistant.router.unmatched import ORDERS, unmatched
 from tools.wording import article, join
 
 __all__ = ["decide"]
@@ -40,13 +42,17 @@ def decide(message: str, context: Context) -> list[Action]:
         if answered is not None:
             return _finished(answered, message, context, tongue)
     message = _NUMBERED.sub(lambda m: f"{m[1] or 'picture '}{m[2]}", message)
-    actions: list[Action] = []
+    first: list[Clause] = []
+    actions: Sequence[Action] = []
     for tongue in tongues:
-        found, understood = _taken_apart(message, context, tongue)
-        if understood or not actions:
-            actions = found
-        if understood:
-            return _finished(actions, message, context, tongue)
+        found = clauses(message, tongue, context.photo_count, context.turn_photos)
+        done, fit = _taken_apart(found, context)
+        if fit is not Fit.NOT:
+            chosen = judged(message, found, done, fit, context)
+            return _finished(chosen, message, context, tongue)
+        if not actions:
+            first, actions = found, done
+    actions = judged(message, first, actions, Fit.NOT, context)
     return _finished(actions, message, context, tongues[0])
 
 
@@ -76,31 +82,35 @@ def _whole(message: str, context: Context, tongue: Language) -> list[Action] | N
     return None
 
 
-def _taken_apart(message: str, context: Context, tongue: Language) -> tuple[list[Action], bool]:
-    """The actions of all clauses, and whether the table knew one of them."""
-    found = clauses(message, tongue, context.photo_count, context.turn_photos)
+def _taken_apart(found: list[Clause], context: Context) -> tuple[list[Action], Fit]:
+    """The actions of all clauses, and how well the tables know them."""
     if not found:
-        return ([photo_alone(context)] if context.turn_photos else []), False
+        return ([photo_alone(context)] if context.turn_photos else []), Fit.NOT
     actions: list[Action] = []
     idle: list[Action] = []
-    understood = False
+    fit = Fit.NOT
     for clause in _joined(found):
-        known = _understood(clause, context) or _loosely(clause, context)
-        understood = understood or known is not None
+        known = _understood(clause, context)
+        if known is not None:
+            fit = Fit.LINE
+        else:
+            known = _of_pieces(clause, context) or _loosely(clause, context)
+            if known is not None:
+                fit = max(fit, Fit.PART)
         if known is None:
-            known = unmatched(clause, context, bool(actions))
+            known = unmatched(clause, context, bool(actions), alone=len(found) == 1)
             if not clause.question:
                 # A sentence that says nothing to us matters only when no other does.
                 idle += known
                 continue
         actions += known
     if not any(a.tool for a in actions) and any(map(_names, idle)):
-        return idle, understood  # "Zorb. Remember it."
-    return actions or idle, understood
+        return idle, fit  # "Zorb. Remember it."
+    return actions or idle, fit
 
 
 def _understood(clause: Clause, context: Context) -> list[Action] | None:
-    """What the table makes of a clause, or of its parts."""
+    """What the table makes of a clause, or of its two halves."""
     for first, second in halves(clause, "starts"):
         right, left = _understood(second, context), _read(first, context)
         asks = second.question or ORDERS.match(second.text) is not None
@@ -116,7 +126,7 @@ def _understood(clause: Clause, context: Context) -> list[Action] | None:
     if whole is None:
         parts = (_read(second, context) for _, second in halves(clause, "tells"))
         whole = next((p for p in parts if p is not None), None)
-    return _of_pieces(clause, context) if whole is None else whole
+    return whole
 
 
 def _of_pieces(clause: Clause, context: Context) -> list[Action] | None:

@@ -1,4 +1,4 @@
-"""Sentence templates: parsed, matched with sentences, and spelt out as examples.
+"""Sentence templates: parsed, and matched with sentences.
 
     undo [that|it]                  a word, and something that may be missing
     (show|find) [me] <all> {query}  one of several, a class of words, what the user fills in
@@ -21,7 +21,6 @@ __all__ = ["Fit", "Template", "parse", "words_in"]
 
 _TOKEN = re.compile(r"[\])]\+|[\[\]()|*]|<\w+>|\{!?\w+\}|[^\s\[\]()|*<>{}]+")
 _MARKS = {":": frozenset(":;=(–—-："), ",": frozenset(",:;=(–—-，：；、")}
-_MANY = 12  # examples of one template
 
 Fit = dict[str, tuple[int, int]]
 """From which token to which each slot was filled."""
@@ -56,6 +55,8 @@ class Template:
             return sentence.names.get(start, ())
         if self.kind in ("rest", "slot"):
             return tuple(range(start + (self.kind == "slot"), len(words) + 1))
+        if self._opening is not None and (start >= len(words) or words[start] not in self._opening):
+            return ()
         key = (id(self), start)
         found = sentence.cache.get(key)
         if found is None:
@@ -80,6 +81,11 @@ class Template:
         return _union(found)
 
     @cached_property
+    def _opening(self) -> frozenset[str] | None:
+        """The words of which one has to come first; None when it may be any or none."""
+        return None if self.empty else self.first
+
+    @cached_property
     def empty(self) -> bool:
         """Whether it can fit no words at all."""
         if self.kind in ("seq", "alt"):
@@ -102,23 +108,6 @@ class Template:
     def words(self) -> frozenset[str]:
         """Every word that stands in it."""
         return self._spelt if self.kind == "word" else frozenset().union(*map(_words, self.parts))
-
-    def samples(self) -> list[str]:
-        """Some of the texts that fit, with ``{label}`` where a slot is."""
-        if self.kind == "word":
-            return [_spellings(self.text)[0]]
-        if self.kind in ("slot", "name"):
-            return [f"{{{self.text}}}"]
-        inner = [p.samples() for p in self.parts]
-        if self.kind == "alt":
-            return [s for several in inner for s in several][:_MANY]
-        if self.kind in ("opt", "many"):
-            return ["", *inner[0]][:_MANY]
-        # Not every combination: the i-th of each part, so that each alternative is seen once.
-        inner = [s for s in inner if s]
-        length = max((len(s) for s in inner), default=0)
-        found = [" ".join(s[i % len(s)] for s in inner if s[i % len(s)]) for i in range(length)]
-        return list(dict.fromkeys(found))
 
     @cached_property
     def _spelt(self) -> frozenset[str]:

@@ -20,7 +20,6 @@ __all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely", 
 
 LANGUAGES = ("en", "de", "fr", "es", "zh")
 LONGEST = 60  # words of a clause that is matched; a longer one is no order
-_EXAMPLE = "~ "
 _WORD = re.compile(
     r"(?<![<{\w/])[^\W\d_]+(?![>}\w?'/])"
 )  # of a line, but no class, slot or colou?r
@@ -46,6 +45,8 @@ class Language:
         self.joints = frozenset(self._folded(data.get("joints", "")).split())
         self.reasons = frozenset(self._folded(data.get("reasons", "")).split())
         self.hedges = frozenset(self._folded(data.get("hedges", "")).split())
+        self.negations = frozenset(self._folded(data.get("negations", "")).split())
+        self.doubtful = frozenset(self._folded(data.get("doubtful", "")).split())
         self.asking = frozenset(self._folded(data.get("asking", "")).split())
         self._data = data
         self._classes: dict[str, Template] = {}
@@ -57,11 +58,15 @@ class Language:
     def readings(self, sentence: Sentence, section: str = "intents") -> Iterator[Reading]:
         """Every line of a section that fits, in its order; the caller takes the first it can."""
         if 0 < len(sentence.words) <= LONGEST:
-            for intent, line in self._table(section).starting(sentence.words[0]):
+            for intent, line in self._table(section).fitting(sentence):
                 found = line.match(sentence)
                 if found is not None:
                     slots = {k: sentence.raw_of(v) for k, v in found.items()}
                     yield Reading(intent, slots)
+
+    def lines(self, section: str) -> list[tuple[str, Template]]:
+        """The lines of a section with their intents, parsed."""
+        return self._table(section).lines
 
     def block(self, *path: str) -> Template | None:
         """The lines of a block as one template; None where the language has none."""
@@ -130,22 +135,13 @@ class Language:
         """``text`` in the words of the phrases; ``guess`` corrects what is one letter off."""
         return self._spelling.read(text, guess=guess)
 
-    def examples(self) -> Iterator[tuple[str, str]]:
-        """Intents with sentences that have them, ``{label}`` and the like standing for slots."""
-        for intent, text in _lines(self._data["intents"]):
-            if text.startswith(_EXAMPLE):
-                yield intent, text.removeprefix(_EXAMPLE)
-        for intent, line in self._table("intents").lines:
-            for sample in line.samples():
-                yield intent, sample
-
     @cached_property
     def vocabulary(self) -> frozenset[str]:
         """The words that its phrases are made of."""
         # From the lines as they stand: of a language that nobody speaks none has to be parsed.
         lines = [x for name in ("intents", "answers") for _, x in _lines(self._data.get(name, {}))]
         blocks = [self._data.get(name, "") for name in ("lead", "tail", "articles")]
-        texts = [*(x for x in lines if not x.startswith(_EXAMPLE)), *blocks]
+        texts = [*lines, *blocks]
         texts += self._data.get("classes", {}).values()
         found = {w for text in texts for w in words_in(self._as_read(text))}
         return frozenset(found.union(map(self._folded, self._data.get("spelling", {}))))
@@ -182,30 +178,34 @@ class Language:
     def _table(self, section: str) -> "_Table":
         if section not in self._tables:
             rows = _lines(self._data.get(section, {}))
-            self._tables[section] = _Table(
-                [(i, self._template(x)) for i, x in rows if not x.startswith(_EXAMPLE)]
-            )
+            self._tables[section] = _Table([(i, self._template(x)) for i, x in rows])
         return self._tables[section]
 
 
 class _Table:
-    """The lines of a section, by the word they can begin with."""
+    """The lines of a section, by the word they begin with or by one they can't do without."""
 
     def __init__(self, lines: list[tuple[str, Template]]) -> None:
         self.lines = lines
-        self._by_word: dict[str, list[tuple[str, Template]]] = {}
+        self._by_first: dict[str, list[int]] = {}
+        self._by_word: dict[str, list[int]] = {}
+        self._of_any: list[int] = []
         for place, (_, line) in enumerate(lines):
-            for word in line.first or ():
-                self._by_word.setdefault(word, []).append(lines[place])
-        self._of_any = [x for x in lines if x[1].first is None]
-        order = {id(line): number for number, (_, line) in enumerate(lines)}
-        for found in self._by_word.values():
-            found += self._of_any
-            found.sort(key=lambda x: order[id(x[1])])
+            if line.first is not None:
+                for word in line.first:
+                    self._by_first.setdefault(word, []).append(place)
+            elif line.needs:
+                for word in min(line.needs, key=len):
+                    self._by_word.setdefault(word, []).append(place)
+            else:
+                self._of_any.append(place)
 
-    def starting(self, word: str) -> list[tuple[str, Template]]:
-        """The lines that can begin with a word, in their order."""
-        return self._by_word.get(word, self._of_any)
+    def fitting(self, sentence: Sentence) -> list[tuple[str, Template]]:
+        """The lines that a sentence may fit, in their order."""
+        places = {*self._of_any, *self._by_first.get(sentence.words[0], ())}
+        for word in sentence.vocabulary:
+            places.update(self._by_word.get(word, ()))
+        return [self.lines[place] for place in sorted(places)]
 
 
 def _lines(section: Mapping[str, str]) -> Iterator[tuple[str, str]]:

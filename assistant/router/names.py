@@ -112,8 +112,11 @@ def mentioned(text: str, labels: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(label for _, label in sorted(found)))
 
 
-def named(sentence: Sentence, labels: Sequence[str]) -> Sentence:
-    """The sentence with the places of taught labels in it; a letter off where none is right."""
+def named(sentence: Sentence, labels: Sequence[str], *, typos: bool = True) -> Sentence:
+    """The sentence with the places of taught labels in it.
+
+    ``typos``: also those that are a letter off, where none is right.
+    """
     keys = {name_key(x) for x in labels}
     longest = max((len(tokens_of(x)) for x in labels), default=0)
     size = len(sentence.words)
@@ -125,7 +128,7 @@ def named(sentence: Sentence, labels: Sequence[str]) -> Sentence:
         )
         for start in range(size)
     }
-    if not any(ends.values()):
+    if typos and not any(ends.values()):
         ends = {
             start: (start + 1,)
             for start in range(size)

@@ -4,19 +4,25 @@ Knows nothing of how a message is taken apart.
 """
 
 import re
-from dataclasses import replace
 
 from assistant.router.actions import Action, Context
-from assistant.router.handlers import TAKE_PHOTOS
+from assistant.router.guessing import (
+    LIKELY,
+    as_question,
+    asked_first,
+    guessed,
+    meant,
+    photo_alone,
+    with_photos,
+)
 from assistant.router.language import LONGEST, language
 from assistant.router.names import mentioned, name_in, proper_name
 from assistant.router.reading import Clause, pieces
-from assistant.router.similar import alike, asked_first
 from assistant.router.spelling import tokens_of
 from assistant.router.teaching import teach_action
 from tools.wording import is_plural, singular
 
-__all__ = ["ORDERS", "photo_alone", "unmatched", "with_photos"]
+__all__ = ["ORDERS", "unmatched"]
 
 _DEICTIC = re.compile(
     r"\b(?:it|its|this|that|these|those|they|them|he|she|there|picture|photo|image|drawing|here|"
@@ -40,8 +46,14 @@ _ABOUT_PARTS = re.compile(
 )
 
 
-def unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
-    """A clause that no line of the table fits: a name, a question about the picture, or neither."""
+def unmatched(
+    clause: Clause, context: Context, later: bool, *, alone: bool = False
+) -> list[Action]:
+    """A clause that no line of the table fits: a name, a question about the picture, or neither.
+
+    ``later``: something was understood before it; ``alone``: it is the whole message, which is read
+    once all is taken apart.
+    """
     text, tongue = clause.text, clause.tongue
     has_photo = bool(context.turn_photos or context.photo_count or clause.photos)
     short = len(clause.sentence.words) <= LONGEST
@@ -61,13 +73,15 @@ def unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
             return [Action("find_similar", {"query": name})]
     if context.asked and not clause.question and short and (told := _answer(clause, context)):
         return [with_photos(told, clause)]
+    guess = None if alone else guessed(text, tongue, context)
+    if guess is not None and guess.probability > LIKELY and guess.intent != "ask":
+        done = meant(guess, clause, context)
+        if done is not None:
+            return [done]
     if not clause.question and not later and (context.turn_photos or context.asked):
-        meant = proper_name(clause.sentence, tongue)
-        if meant is not None and meant not in context.labels:
-            return [asked_first(Action("teach_label", {"label": meant}), tongue)]
-    guessed = alike(clause, context, sure=clause.question and has_photo)
-    if guessed is not None:
-        return [with_photos(guessed, clause)]
+        name = proper_name(clause.sentence, tongue)
+        if name is not None and name not in context.labels:
+            return [asked_first(Action("teach_label", {"label": name}), tongue)]
     if clause.question or ordered:
         about = bool(
             context.turn_photos or clause.photos or later or _DEICTIC.search(text) or known
@@ -79,7 +93,7 @@ def unmatched(clause: Clause, context: Context, later: bool) -> list[Action]:
                 return [Action("find_similar", {"query": known[0]})]
             return [with_photos(Action("classify_image", {"labels": known[:1]}), clause)]
         if about:
-            question = _as_question(text, clause.question)
+            question = as_question(text, clause.question)
             return [with_photos(Action("answer_question", {"question": question}), clause)]
         return [Action(text=tongue.said("cant_answer"))]
     if later:
@@ -112,20 +126,3 @@ def _remarks(clause: Clause) -> bool:
         or len(parts) > _NAME_PARTS
         or any(t.fits("remarks", clause.text) for t in (clause.tongue, language("en")))
     )
-
-
-def _as_question(text: str, asks: bool) -> str:
-    text = text[:1].lower() + text[1:]
-    return f"{text}?" if asks and not text.endswith("?") else text
-
-
-def photo_alone(context: Context) -> Action:
-    """What to do with a picture that comes without words."""
-    return Action("classify_image" if context.labels else "caption_image", {})
-
-
-def with_photos(action: Action, clause: Clause) -> Action:
-    """With the numbers of the photos that the clause points at."""
-    if clause.photos and action.tool in TAKE_PHOTOS:
-        return replace(action, args={"photos": list(clause.photos), **(action.args or {})})
-    return action

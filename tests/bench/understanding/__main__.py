@@ -5,6 +5,9 @@ agent builds it) and the calls of tools are compared with the expected ones. *To
 tools in the right order; *args*: with the right arguments too. A third of the lines, chosen by a
 hash of the message, is held out: its failures are counted and never shown. So are the blind ones,
 half of what strangers wrote who had never seen the router.
+
+``unseen/*.txt`` holds what people say whose words the learned reader was not trained on: one row a
+language, one an intent, and how often memory was changed by what orders no change.
 """
 
 import argparse
@@ -13,7 +16,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from assistant.router.language import LANGUAGES
 from tests.bench.understanding.playing import Outcome, cases, play, router_with_all_tools
+from tests.bench.understanding.unseen import Heard, hear, lines
 from tools.knowledge import wilson
 
 __all__ = ["main"]
@@ -48,6 +53,22 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
             )
 
 
+def _groups(heard: Sequence[Heard]) -> list[tuple[str, list[Heard]]]:
+    """What was heard by language, and the English by intent."""
+    by_language = [(c, [h for h in heard if h.language == c]) for c in LANGUAGES]
+    english = by_language[0][1]
+    intents = dict.fromkeys(h.intent for h in english)
+    return [*by_language, *((f"en {i}", [h for h in english if h.intent == i]) for i in intents)]
+
+
+def _share(name: str, heard: Sequence[Heard]) -> dict[str, Any]:
+    right = sum(h.right for h in heard)
+    low, high = wilson(right, len(heard))
+    share, changes = right / len(heard), sum(h.changes for h in heard)
+    return {"name": name, "n": len(heard), "share": share, "low": low, "high": high,
+            "changes": changes}  # fmt: skip
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -64,9 +85,11 @@ def main() -> None:
         for name in ("development", "held out", "blind", "later blind")
     }
     rows = [r for title, part in parts.items() for r in _table(title, part)]
+    heard = [hear(router, code, example) for code, example in lines()]
     milliseconds = statistics.median(o.seconds for o in outcomes) * 1e3
     if options.json:
-        print(json.dumps({"rows": rows, "median_ms": milliseconds}, indent=1))
+        unseen = [_share(name, found) for name, found in _groups(heard)]
+        print(json.dumps({"rows": rows, "unseen": unseen, "median_ms": milliseconds}, indent=1))
         return
     if options.show_failures:
         for o in parts["development"]:
@@ -74,6 +97,13 @@ def main() -> None:
                 print(f"{o.case.intent} [{o.case.situation}] {o.case.text}")
                 print(f"    wanted {o.case.expected}\n    got    {list(o.calls) or o.text}")
     _print(rows)
+    print(f"\n{'unseen':26} {'n':>5}  {'right':>7}  95 % interval       changes memory, wrongly")
+    for name, found in _groups(heard):
+        row = _share(name, found)
+        print(
+            f"{name:26} {row['n']:5}  {row['share']:7.1%}  {row['low']:.1%}–{row['high']:.1%}"
+            f"         {row['changes']}"
+        )
     print(f"\nmedian of a turn: {milliseconds:.2f} ms")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from assistant.turns import Step, ToolCall, Turn
 from tools.artifacts import Answer, Artifact, Candidate, Caption, Change, Recognition
 
-__all__ = ["SITUATIONS", "Situation"]
+__all__ = ["DESCRIBED", "KNOWN", "SITUATIONS", "UNKNOWN", "Situation", "known_as"]
 
 TWO, FIVE = ("zorb", "blick"), ("zorb", "blick", "gromp", "Rex", "coffee mug")
 
@@ -41,7 +41,7 @@ def _asked(said: str, found: Recognition) -> tuple[Turn, ...]:
     return (_turn("what is this?", (1,), "classify_image", said, found),)
 
 
-_DESCRIBED = _turn("describe", (1,), "caption_image", "A red thing.", Caption("p", "a red thing"))
+DESCRIBED = _turn("describe", (1,), "caption_image", "A red thing.", Caption("p", "a red thing"))
 _ALBUM = tuple(
     _turn("", (n,), "caption_image", "A red thing.", Caption("p", "a red thing")) for n in (1, 2, 3)
 )
@@ -59,9 +59,17 @@ _DOUBTED = _turn(
     Change("taught", "gromp", ("p",), 1, same_as="blick"), label="gromp",
 )  # fmt: skip
 _BOTH = Turn("", (1, 2), reply="Photo 1: A red thing.\nPhoto 2: A blue thing.")
-_KNOWN = _asked("Zorb, 90 %. It looks like the one you showed me.", _seen("known", "zorb"))
+
+
+def known_as(name: str) -> tuple[Turn, ...]:
+    """A picture that was just recognised."""
+    said = f"{name.capitalize()}, 90 %. It looks like the one you showed me."
+    return _asked(said, _seen("known", name))
+
+
+KNOWN = known_as("zorb")
 _APPLE = _asked("It looks like an apple.", _seen("known", "apple", source="vocabulary"))
-_UNKNOWN = _asked("I don't know this. What is it?", _seen("unknown", "zorb"))
+UNKNOWN = _asked("I don't know this. What is it?", _seen("unknown", "zorb"))
 _GUESS = _asked(
     "I don't know this. It might be a dog or a cat. What is it?",
     _seen("unknown", "dog", "cat", source="vocabulary"),
@@ -73,22 +81,22 @@ SITUATIONS = {
     "new": Situation(),
     "photo": Situation(photos=(1,)),
     "two": Situation(photos=(1, 2)),
-    "taught": Situation(TWO, (_DESCRIBED, Turn("thanks", (), reply="You're welcome."))),
-    "shown": Situation(TWO, (_DESCRIBED,), (2,)),
-    "shown2": Situation(TWO, (_DESCRIBED,), (2, 3)),
-    "rich": Situation(FIVE, (_DESCRIBED,)),
-    "richshown": Situation(FIVE, (_DESCRIBED,), (2,)),
-    "zorb": Situation(TWO, _KNOWN, about="zorb"),
+    "taught": Situation(TWO, (DESCRIBED, Turn("thanks", (), reply="You're welcome."))),
+    "shown": Situation(TWO, (DESCRIBED,), (2,)),
+    "shown2": Situation(TWO, (DESCRIBED,), (2, 3)),
+    "rich": Situation(FIVE, (DESCRIBED,)),
+    "richshown": Situation(FIVE, (DESCRIBED,), (2,)),
+    "zorb": Situation(TWO, KNOWN, about="zorb"),
     "apple": Situation((), _APPLE, about="apple"),
-    "asked": Situation(TWO, _UNKNOWN),
+    "asked": Situation(TWO, UNKNOWN),
     "guessed": Situation((), _GUESS),
     "torn": Situation(TWO, _TORN),
     "doubt": Situation((*TWO, "gromp"), (_DOUBTED,), about="gromp"),
     "learned": Situation(("zorb",), (_LEARNED,), about="zorb"),
-    "described": Situation((), (_DESCRIBED,)),
+    "described": Situation((), (DESCRIBED,)),
     "answered": Situation((), (_ANSWERED,)),
     "album": Situation(TWO, _ALBUM),
     "albumshown": Situation(TWO, _ALBUM, (4,)),
     "pair": Situation(TWO, (_BOTH,)),
-    "wiping": Situation(FIVE, (_DESCRIBED, Turn("forget everything", ()))),
+    "wiping": Situation(FIVE, (DESCRIBED, Turn("forget everything", ()))),
 }

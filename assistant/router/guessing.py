@@ -1,0 +1,163 @@
+"""What the learned reader's guess at a message leads to here.
+
+Knows nothing of the tables' lines, nor of when a guess is followed.
+"""
+
+from dataclasses import dataclass, replace
+
+from assistant.router.actions import Action, Context
+from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
+from assistant.router.language import Language, Reading, language
+from assistant.router.learned import Guess, reader
+from assistant.router.names import name_in
+from assistant.router.pointing import discussed
+from assistant.router.reading import Clause
+
+__all__ = [
+    "LIKELY", "NAMING", "SURE", "as_question", "asked_first", "guessed", "meant", "photo_alone",
+    "with_photos",
+]  # fmt: skip
+
+NAMING = ("teach_label", "correct_label")
+LIKELY, SURE = 0.5, 0.8
+"""A guess is worth following from the first; from the second it is as good as said."""
+_CLEAR = 0.4  # of what fills a slot, below which it is asked about
+_ASKED_FIRST = {"forget", "forget_today", "merge", "split"}
+_ORDERS = {*_ASKED_FIRST, "undo", "forget_picture", "rename", "alias"}
+_TOLD = 0.65  # from which those are done
+_LONGEST = 400  # characters of what is read
+
+
+@dataclass(frozen=True)
+class _Said(Clause):
+    """A clause that is taken as an order or a statement, whatever its first word."""
+
+    @property
+    def question(self) -> bool:
+        return False
+
+
+def guessed(text: str, tongue: Language, context: Context) -> Guess | None:
+    """What a text most likely means, by how people say things; None for too long a one."""
+    if len(text) > _LONGEST:
+        return None
+    return reader(tongue).read(text, context.labels, _before(context))
+
+
+def _before(context: Context) -> str:
+    """What came before a message, in the word that the examples have for it."""
+    if context.turn_photos:
+        return "photo"
+    if context.asked:
+        return "asked"
+    if context.recognised is not None or context.changed is not None or context.answered:
+        return "said"
+    return "any" if context.photo_count else "none"
+
+
+def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
+    """What to do about a guess; None where it leads nowhere.
+
+    A change that it is not sure of is asked about first.
+    """
+    action = _action(guess, clause, context)
+    if action is None or not action.tool:
+        return action
+    naming = action.tool in NAMING
+    if naming and not context.turn_photos and not context.asked:
+        talked = context.recognised is not None or context.changed is not None
+        if context.answered or (not talked and guess.probability < SURE):
+            return None  # nobody asked what it is
+    # "Should I undo that?" orders nothing, "could you undo that" does: the tables know which.
+    asks = guess.intent in _ORDERS and clause.question
+    unclear = naming and min(guess.surety.values(), default=1.0) < _CLEAR
+    unsure = guess.intent in _ASKED_FIRST and guess.probability < _TOLD
+    doubted = naming and not clause.tongue.doubtful.isdisjoint(guess.words)
+    doubted |= guess.intent in _ORDERS and not clause.tongue.negations.isdisjoint(guess.words)
+    if unclear or unsure or asks or doubted:
+        return asked_first(action, clause.tongue)
+    return with_photos(action, clause)
+
+
+def _action(guess: Guess, clause: Clause, context: Context) -> Action | None:
+    tongue = clause.tongue
+    said = _Said(clause.sentence, False, tongue, clause.photos)
+    label = guess.slots.get("label")
+    match guess.intent:
+        case "nothing":
+            return (
+                photo_alone(context) if context.turn_photos else Action(text=tongue.said("agree"))
+            )
+        case "off_topic" | "help" if context.turn_photos:
+            return None
+        case "off_topic":
+            return Action(text=tongue.said("cant_answer"))
+        case "ask":
+            if not (context.turn_photos or context.photo_count):
+                return Action(text=tongue.said("send_first"))
+            question = as_question(clause.text, clause.question)
+            return Action("answer_question", {"question": question})
+        case "classify":
+            return Action("classify_image", {})
+        case "is_it" | "find_label":
+            name = name_in(label or "", context.labels, typos=True, tongue=tongue)
+            if name is None:
+                return None
+            if guess.intent == "is_it":
+                return Action("classify_image", {"labels": [name]})
+            return Action("find_similar", {"query": name})
+        case "teach":
+            talked = context.recognised is not None or context.changed is not None
+            open_to_it = talked and not context.turn_photos and not context.asked
+            corrected = _done("correct", guess, said, context) if open_to_it else None
+            return corrected or _done("teach", guess, said, context)
+        case "reject" if label is None:
+            return _done("reject_last", guess, said, context)
+        case "detect" if label is not None:
+            return _done("detect", replace(guess, slots={"list": label}), said, context)
+        case "forget_today" if _of_this_talk(clause):
+            return _done("forget_session", guess, said, context)
+        case "split" if label is None and discussed(context) is None:
+            return None
+    return _done(guess.intent, guess, said, context)
+
+
+def _done(intent: str, guess: Guess, clause: Clause, context: Context) -> Action | None:
+    """What the handler of an intent makes of what fills its slots."""
+    done = HANDLERS[intent](Reading(intent, guess.slots), clause, context)
+    if done is None or isinstance(done, Action):
+        return done
+    return done[0] if len(done) == 1 else None
+
+
+def _of_this_talk(clause: Clause) -> bool:
+    talk, sentence = clause.tongue.block("this_talk"), clause.sentence
+    return talk is not None and any(
+        map(lambda i: talk.ends(sentence, i), range(len(sentence.words)))
+    )
+
+
+def asked_first(action: Action, tongue: Language) -> Action:
+    """What is understood, as a question: "I understood: … Is that what you want?"."""
+    args = {k: str(v) for k, v in (action.args or {}).items()}
+    order = language("en").order(action.tool, **args)
+    said = tongue.said("understood", order=order)
+    return Action(text=said, options=(order, tongue.said("neither")))
+
+
+def as_question(text: str, asks: bool) -> str:
+    """A question as the answerer is asked it: it begins small and ends with its mark."""
+    text = text[:1].lower() + text[1:]
+    return f"{text}?" if asks and not text.endswith("?") else text
+
+
+def photo_alone(context: Context) -> Action:
+    """What to do with a picture that comes without words."""
+    return Action("classify_image" if context.labels else "caption_image", {})
+
+
+def with_photos(action: Action, clause: Clause) -> Action:
+    """With the numbers of the photos that the clause points at."""
+    if clause.photos and action.tool in TAKE_PHOTOS:
+        return replace(action, args={"photos": list(clause.photos), **(action.args or {})})
+    return action

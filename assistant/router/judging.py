@@ -1,0 +1,115 @@
+"""Between what the tables make of a message and what the learned reader does: which is done.
+
+The tables are exact where a line fits, and blind elsewhere; the reader has seen how people say
+things, and tells how sure it is. Knows nothing of how either comes to it.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from assistant.router.actions import Action, Context
+from assistant.router.guessing import LIKELY, NAMING, SURE, guessed, meant
+from assistant.router.reading import Clause
+from tools.memory.labels import name_key
+
+__all__ = ["Fit", "judged"]
+
+_CERTAIN = 0.95  # from which the reader takes back a name that a line gives
+_CLEARLY = 0.8  # how sure of a name the reader must be to put it in place of a line's
+
+
+_BROAD = (
+    *NAMING,
+    "reject_label",
+    "answer_question",
+    "caption_image",
+    "classify_image",
+    "find_similar",
+)
+"""What lines lead to that hold many words of which they know nothing; the others say it."""
+_UNHEARD = ("cancel_training", "use_adapter", "import_memory")
+"""What no example is for."""
+_OF_TAUGHT = ("forget_label", "rename_label", "alias_label", "merge_labels")
+_FILLED = (*NAMING, *_OF_TAUGHT, "teach_answer")
+
+
+class Fit(IntEnum):
+    """How well the tables know a message."""
+
+    NOT = 0
+    PART = 1
+    """Lines fit pieces of it, or some of its words."""
+    LINE = 2
+    """A line fits a whole sentence of it, or each half of one."""
+
+
+_FROM = {Fit.NOT: LIKELY, Fit.PART: LIKELY, Fit.LINE: SURE}
+"""The probability from which the reader is followed."""
+
+
+def judged(
+    message: str,
+    found: Sequence[Clause],
+    actions: Sequence[Action],
+    fit: Fit,
+    context: Context,
+) -> Sequence[Action]:
+    """``actions``, or what the learned reader has in their place.
+
+    ``found`` are the clauses of the message, ``fit`` says how well the tables know it.
+    """
+    understood = fit is not Fit.NOT
+    if not found or context.wiping or context.doubt is not None:
+        return actions  # a question is open that only few words answer
+    if sum(bool(a.tool) for a in actions) > 1 and understood:
+        return actions  # several things are done: that is for the tables
+    pointing = [c for c in found if c.photos]
+    if pointing and (understood or len(found) > 1):
+        return actions
+    told = next((a for a in actions if a.tool), None)
+    tongue = found[0].tongue
+    guess = guessed(message, tongue, context)
+    if guess is None or guess.probability < LIKELY:
+        return actions
+    clause = found[0]
+    if len(found) > 1:
+        asking = [c for c in found if c.question]
+        whole = Clause(tongue.read(message), bool(asking), tongue)
+        clause = asking[0] if guess.intent == "ask" and len(asking) == 1 else whole
+    done = meant(guess, clause, context)
+    if done is None:
+        return actions
+    same = told is not None and told.tool == done.tool and told.tool in _OF_TAUGHT
+    if told is not None and same and _label(told) not in context.labels:
+        return [done]  # "chuck all of blick in the bin": a label that nobody taught is none
+    if guess.probability < _FROM[fit]:
+        return actions
+    if told is None:
+        return [done] if done.tool or fit is Fit.NOT else actions
+    if told.tool == done.tool or {told.tool, done.tool} <= set(NAMING):
+        # The tables know more of photos, times and several names; not where a name ends.
+        clear = fit is Fit.NOT or min(guess.surety.values(), default=0.0) >= _CLEARLY
+        return [done] if clear and _names(told) != _names(done) else actions
+    if told.tool in _UNHEARD or (fit is Fit.LINE and told.tool not in _BROAD):
+        return actions  # a line says it
+    if fit is Fit.LINE and told.tool in NAMING and guess.probability < _CERTAIN:
+        return actions
+    if understood and "labels" in (told.args or {}) and told.tool == "classify_image":
+        return actions  # "a cat or a dog?", "this is a zorb, I think": doubt is not for guessing
+    if not done.tool and (fit is Fit.LINE or told.tool not in NAMING):
+        return actions
+    return [done]
+
+
+def _label(action: Action) -> str:
+    return str((action.args or {}).get("label", ""))
+
+
+def _names(action: Action) -> list[str]:
+    """What its slots were filled with, of a tool that takes names."""
+    if action.tool not in _FILLED:
+        return []
+    args = action.args or {}
+    return [
+        name_key(str(args[k])) for k in ("label", "new", "alias", "into", "answer") if k in args
+    ]

@@ -1,0 +1,299 @@
+"""``python -m assistant.router.learn``: train the learned reader with ``examples/*.txt``.
+
+An example is a line under a heading ``## INTENT BEFORE``, its slots marked as
+``[what fills it](slot)``. Writes ``learned/*.npz``, which a test compares with the examples. Only
+this needs torch. Knows nothing of how the router uses the reader.
+"""
+
+import argparse
+import hashlib
+import random
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from assistant.router.features import Token, features_of, tokens_in
+from assistant.router.language import LANGUAGES, Language, language
+from assistant.router.learned import BEFORE, DILATIONS, SLOTS, TAGS, Reader, checksum
+
+__all__ = [
+    "TAUGHT", "Example", "Network", "as_reader", "examples_in", "fingerprint", "fit", "main",
+    "save",
+]  # fmt: skip
+
+HERE = Path(__file__).parent
+TAUGHT = {
+    code: ("zorb", "blick", "gromp", "Rex", mug)
+    for code, mug in (
+        ("en", "coffee mug"), ("de", "Kaffeebecher"), ("fr", "tasse à café"),
+        ("es", "taza de café"), ("zh", "咖啡杯"),
+    )
+}  # fmt: skip
+"""The names that stand for taught ones in the examples of a language."""
+_SLOT = re.compile(r"\[([^\]]+)\]\((\w+)\)")
+_RENAMED = {"teach": "label", "is_it": "label", "rename": "other", "alias": "other"}
+"""Which slot of an intent may hold what nobody taught."""
+_LEAST = 2  # examples that a word or a feature must be in
+_WIDTH, _REACH = 96, 5  # numbers for a word; words that a layer puts together
+_BATCH, _RATE, _DECAY = 64, 2e-3, 0.02
+_EPOCHS, _STEPS = 13, 1_000  # at least so many of each
+_DROPPED = 0.3  # of the numbers
+_HIDDEN = 0.05  # of the words, shown as if they were rare
+_UNTOLD = 0.25  # of the examples, shown without what came before
+_IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Example:
+    """What somebody may type, and what it means."""
+
+    intent: str
+    before: str
+    """One of :data:`assistant.router.learned.BEFORE`."""
+    text: str
+    slots: tuple[tuple[int, int, str], ...]
+    """From which to which character what fills which slot."""
+
+
+def examples_in(text: str) -> Iterator[Example]:
+    """The examples of a file. Raises ValueError, with the line, for one that is none."""
+    intent = before = ""
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if line.startswith("## "):
+            intent, before = line[3:].split()
+        elif not line.startswith("#"):
+            plain, slots, place = "", [], 0
+            for found in _SLOT.finditer(line):
+                plain += line[place : found.start()]
+                slots.append((len(plain), len(plain) + len(found[1]), found[2]))
+                plain += found[1]
+                place = found.end()
+            # A correction says what a thing is, as a teaching does: what came before tells them
+            # apart.
+            meant = "teach" if intent == "correct" else intent
+            if before not in BEFORE or any(s not in SLOTS.get(meant, ()) for _, _, s in slots):
+                raise ValueError(f"{line!r}: no line for {intent!r} after {before!r}.")
+            yield Example(meant, before, plain + line[place:], tuple(slots))
+
+
+class Network(nn.Module):
+    """What :class:`assistant.router.learned.Reader` computes, as it is trained."""
+
+    def __init__(self, features: int, intents: int) -> None:
+        super().__init__()
+        self.features = nn.EmbeddingBag(features + 1, _WIDTH, mode="sum", padding_idx=0)
+        nn.init.normal_(self.features.weight, std=0.1)
+        self.before = nn.Embedding(len(BEFORE), _WIDTH)
+        self.norms = nn.ModuleList(nn.LayerNorm(_WIDTH) for _ in DILATIONS)
+        self.layers = nn.ModuleList(
+            nn.Conv1d(_WIDTH, _WIDTH, _REACH, padding=_REACH // 2 * d, dilation=d)
+            for d in DILATIONS
+        )
+        self.intent = nn.Linear(2 * _WIDTH, intents)
+        self.meant = nn.Embedding(intents, _WIDTH)
+        self.mark = nn.Conv1d(_WIDTH, _WIDTH, 3, padding=1)
+        self.tags = nn.Linear(_WIDTH, len(TAGS))
+        self.drop = nn.Dropout(_DROPPED)
+
+    def forward(self, features: Tensor, before: Tensor, intent: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores of intents (B, I), and those of tags (B, T, len(TAGS)) given the intents.
+
+        ``features`` (B, T, F) are rows of the table, from 1; a word that is none has only 0.
+        """
+        size, length, _ = features.shape
+        there = (features > 0).any(dim=2, keepdim=True)
+        seen = self.features(features.view(size * length, -1)).view(size, length, -1)
+        seen = self.drop(seen + self.before(before)[:, None]) * there
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            seen = seen + self.drop(self._over(layer, norm(seen) * there)) * there
+        pooled = torch.cat(
+            [seen.masked_fill(~there, -1e4).amax(dim=1), seen.sum(dim=1) / there.sum(dim=1)], dim=1
+        )
+        told = (seen + self.meant(intent)[:, None]) * there
+        told = told + self._over(self.mark, told)
+        return self.intent(self.drop(pooled)), self.tags(self.drop(told))
+
+    def _over(self, layer: nn.Module, seen: Tensor) -> Tensor:
+        return functional.gelu(layer(seen.transpose(1, 2)).transpose(1, 2), approximate="tanh")
+
+
+class _Row(NamedTuple):
+    features: list[list[int]]
+    tags: list[int]
+    intent: int
+    before: int
+
+
+def fit(examples: Sequence[Example], tongue: Language, *, epochs: int | None = None) -> Reader:
+    """The reader of a language.
+
+    In each epoch the examples that give a name are seen a second time with other names, so that
+    it learns what stands around them. The same examples give the same reader on one machine.
+    """
+    torch.manual_seed(0)
+    chance = random.Random(0)
+    labels = TAUGHT[tongue.code]
+    seen = [(e, t) for e in examples if (t := tokens_in(e.text, labels, tongue))]
+    tagged = [(e, t, tag) for e, tokens in seen for t, tag in _tagged(e, tokens)]
+    words = Counter(t.word for _, t, tag in tagged if tag == "O" and not t.taught)
+    common = frozenset(w for w, n in words.items() if n >= _LEAST)
+    counts = Counter(
+        checksum(f) for e, t in seen for row in features_of(e.text, t, common) for f in row
+    )
+    keys = sorted(key for key, n in counts.items() if n >= _LEAST)
+    places = {key: place for place, key in enumerate(keys, 1)}
+    intents = sorted({e.intent for e in examples})
+    rare = places.get(checksum("w=¤"), 0)
+
+    def row(example: Example, tokens: Sequence[Token]) -> _Row:
+        found = [
+            [places.get(checksum(f), 0) for f in features]
+            for features in features_of(example.text, tokens, common)
+        ]
+        for features in found:
+            if chance.random() < _HIDDEN:
+                features[0] = rare
+        tags = [TAGS.index(tag) for _, tag in _tagged(example, tokens)]
+        before = "any" if chance.random() < _UNTOLD else example.before
+        if before == "none":  # what fits in the middle of anything fits behind an answer, too
+            before = chance.choice(("none", "said"))
+        return _Row(found, tags, intents.index(example.intent), BEFORE.index(before))
+
+    network = Network(len(keys), len(intents))
+    epochs = epochs or max(_EPOCHS, _STEPS * _BATCH // len(seen))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
+    renamed = sum(e.intent in _RENAMED for e in examples)
+    steps = epochs * -(-(len(seen) + renamed) // _BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps, pct_start=0.1)
+    network.train()
+    for epoch in range(epochs):
+        swapped = [
+            (e, t) for e in _renamed(examples, chance) if (t := tokens_in(e.text, labels, tongue))
+        ]
+        rows = [row(e, t) for e, t in [*seen, *swapped]]
+        rows.sort(key=lambda r: len(r.tags) + 4 * chance.random())
+        batches = [rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)]
+        chance.shuffle(batches)
+        total = 0.0
+        for batch in batches:
+            features, tags, intent, before = _tensors(batch)
+            told, marked = network(features, before, intent)
+            loss = functional.cross_entropy(told, intent, label_smoothing=0.05)
+            loss = loss + functional.cross_entropy(
+                marked.transpose(1, 2), tags, ignore_index=_IGNORED
+            )
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            if schedule.last_epoch < steps:
+                schedule.step()
+            total += float(loss.detach())
+        sys.stdout.write(f"{tongue.code} {epoch + 1}/{epochs}: loss {total / len(batches):.3f}\n")
+        sys.stdout.flush()
+    return as_reader(network, keys, intents, common, tongue)
+
+
+def as_reader(
+    network: Network,
+    keys: Sequence[int],
+    intents: Sequence[str],
+    common: Iterable[str],
+    tongue: Language,
+) -> Reader:
+    """What computes the same without torch. ``keys``: the checksums of the rows of its table."""
+    weights: dict[str, Any] = {
+        name: value.detach().numpy().astype(np.float16)
+        for name, value in network.named_parameters()
+    }
+    weights["features.weight"] = weights["features.weight"][1:]
+    weights["keys"] = np.array(keys, dtype=np.uint32)
+    return Reader(tongue, common, intents, weights)
+
+
+def _tagged(example: Example, tokens: Sequence[Token]) -> Iterator[tuple[Token, str]]:
+    """Each token with its tag."""
+    last = "O"
+    for token in tokens:
+        slot = next((s for a, b, s in example.slots if token.start < b and token.end > a), "")
+        begun = slot and last[1:] == slot and token.start > _start(example, slot)
+        last = f"{'I' if begun else 'B'}{slot}" if slot else "O"
+        yield token, last
+
+
+def _start(example: Example, slot: str) -> int:
+    return next(start for start, _, name in example.slots if name == slot)
+
+
+def _renamed(examples: Sequence[Example], chance: random.Random) -> Iterator[Example]:
+    """The examples that give a name, each with a name of another."""
+    names = [e.text[a:b] for e in examples for a, b, s in e.slots if s in ("label", "other")]
+    for example in examples:
+        if example.intent in _RENAMED:
+            text, place, slots = "", 0, []
+            for start, end, slot in example.slots:
+                new = slot == _RENAMED[example.intent]
+                filled = chance.choice(names) if new else example.text[start:end]
+                text += example.text[place:start]
+                slots.append((len(text), len(text) + len(filled), slot))
+                text += filled
+                place = end
+            yield replace(example, text=text + example.text[place:], slots=tuple(slots))
+
+
+def _tensors(rows: Sequence[_Row]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features (B, T, F) and tags (B, T) of rows, filled up to the longest; intents; before."""
+    length = max(len(r.tags) for r in rows)
+    features = torch.zeros(len(rows), length, len(rows[0].features[0]), dtype=torch.long)
+    tags = torch.full((len(rows), length), _IGNORED)
+    for place, row in enumerate(rows):
+        features[place, : len(row.tags)] = torch.tensor(row.features)
+        tags[place, : len(row.tags)] = torch.tensor(row.tags)
+    return (
+        features, tags, torch.tensor([r.intent for r in rows]),
+        torch.tensor([r.before for r in rows]),
+    )  # fmt: skip
+
+
+def fingerprint(text: str) -> str:
+    """What tells examples from others."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save(reader: Reader, path: Path, examples: str) -> None:
+    """Write a reader, and what tells which examples it is of."""
+    data: dict[str, Any] = {
+        "common": np.array("\n".join(sorted(reader.common))),
+        "intents": np.array("\n".join(reader.intents)),
+        "examples": np.array(fingerprint(examples)),
+        "keys": reader.keys,
+        **{name: value.astype(np.float16) for name, value in reader.weights.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = path.with_suffix(".new")
+    with whole.open("wb") as file:
+        np.savez_compressed(file, **data)
+    whole.replace(path)
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    """Train the readers of the languages that are named, or of all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("languages", nargs="*", default=LANGUAGES, help="codes, such as en")
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    for code in options.languages:
+        text = HERE.joinpath("examples", f"{code}.txt").read_text(encoding="utf-8")
+        save(fit(list(examples_in(text)), language(code)), HERE / "learned" / f"{code}.npz", text)
+
+
+if __name__ == "__main__":
+    main()
