@@ -64,6 +64,8 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
     if action is None or not action.tool:
         return action
     naming = action.tool in NAMING
+    if naming and _denied(guess, clause.tongue):
+        return None
     if naming and not context.turn_photos and not context.asked:
         talked = context.recognised is not None or context.changed is not None
         if context.answered or (not talked and guess.probability < SURE):
@@ -128,6 +130,15 @@ def _done(intent: str, guess: Guess, clause: Clause, context: Context) -> Action
     if done is None or isinstance(done, Action):
         return done
     return done[0] if len(done) == 1 else None
+
+
+def _denied(guess: Guess, tongue: Language) -> bool:
+    """Whether "not" stands before the name, or before its article."""
+    articles = tongue.block("articles")
+    before = list(tongue.read(guess.lead).words)
+    while before and articles is not None and before[-1] in articles.words:
+        before.pop()
+    return bool(before) and before[-1] in tongue.denying
 
 
 def _of_this_talk(clause: Clause) -> bool:

@@ -67,6 +67,8 @@ def judged(
     if pointing and (understood or len(found) > 1):
         return actions
     told = next((a for a in actions if a.tool), None)
+    if told is not None and fit is Fit.LINE and told.tool not in (*_BROAD, *_FILLED):
+        return actions  # a line says it
     tongue = found[0].tongue
     guess = guessed(message, tongue, context)
     if guess is None or guess.probability < LIKELY:
@@ -79,8 +81,10 @@ def judged(
     done = meant(guess, clause, context)
     if done is None:
         return actions
-    same = told is not None and told.tool == done.tool and told.tool in _OF_TAUGHT
-    if told is not None and same and _label(told) not in context.labels:
+    if done.tool in NAMING and any(c.question and guess.slots["label"] in c.text for c in found):
+        return actions  # "How did you work out that it was a zorb?"
+    untaught = told is not None and told.tool in _OF_TAUGHT and _label(told) not in context.labels
+    if told is not None and untaught and told.tool == done.tool:
         return [done]  # "chuck all of blick in the bin": a label that nobody taught is none
     if guess.probability < _FROM[fit]:
         return actions
@@ -90,13 +94,16 @@ def judged(
         # The tables know more of photos, times and several names; not where a name ends.
         clear = fit is Fit.NOT or min(guess.surety.values(), default=0.0) >= _CLEARLY
         return [done] if clear and _names(told) != _names(done) else actions
-    if told.tool in _UNHEARD or (fit is Fit.LINE and told.tool not in _BROAD):
+    if fit is Fit.LINE and told.tool not in _BROAD and not untaught:
         return actions  # a line says it
-    if fit is Fit.LINE and told.tool in NAMING and guess.probability < _CERTAIN:
+    ordered = done.tool in (*_OF_TAUGHT, "undo")
+    if fit is Fit.LINE and told.tool in NAMING and not ordered and guess.probability < _CERTAIN:
+        return actions
+    if told.tool in _UNHEARD:
         return actions
     if understood and "labels" in (told.args or {}) and told.tool == "classify_image":
         return actions  # "a cat or a dog?", "this is a zorb, I think": doubt is not for guessing
-    if not done.tool and (fit is Fit.LINE or told.tool not in NAMING):
+    if not (done.tool or done.options) and (fit is Fit.LINE or told.tool not in NAMING):
         return actions
     return [done]
 

@@ -46,6 +46,7 @@ class Language:
         self.reasons = frozenset(self._folded(data.get("reasons", "")).split())
         self.hedges = frozenset(self._folded(data.get("hedges", "")).split())
         self.negations = frozenset(self._folded(data.get("negations", "")).split())
+        self.denying = frozenset(self._folded(data.get("denying", "")).split())
         self.doubtful = frozenset(self._folded(data.get("doubtful", "")).split())
         self.asking = frozenset(self._folded(data.get("asking", "")).split())
         self._data = data

@@ -81,6 +81,8 @@ class Guess:
     """For each slot how likely each of its words belongs to it, on average, in [0, 1]."""
     words: frozenset[str] = frozenset()
     """All words of the message."""
+    lead: str = ""
+    """What was typed before the label."""
 
 
 def checksum(feature: str) -> int:
@@ -131,13 +133,15 @@ class Reader:
         slots = SLOTS.get(intent, ())
         filled: dict[str, str] = {}
         surety: dict[str, float] = {}
+        lead = ""
         if slots:
             marks = self._marks(seen, best)
             for slot, (start, end) in _spans(marks, intent).items():
                 filled[slot] = _typed(text, tokens[start].start, tokens[end - 1].end)
+                lead = text[: tokens[start].start] if slot == "label" else lead
                 surety[slot] = float(np.exp(_belonging(marks, slot)[start:end]).mean())
         words = frozenset(t.word for t in tokens)
-        return Guess(intent, float(np.exp(scores[best])), filled, surety, words)
+        return Guess(intent, float(np.exp(scores[best])), filled, surety, words, lead)
 
     def _seen(self, text: str, tokens: Sequence[Token], before: str) -> Array:
         """The words of a message, each with its neighbours in view (T, d)."""

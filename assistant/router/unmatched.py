@@ -8,6 +8,7 @@ import re
 from assistant.router.actions import Action, Context
 from assistant.router.guessing import (
     LIKELY,
+    NAMING,
     as_question,
     asked_first,
     guessed,
@@ -76,7 +77,7 @@ def unmatched(
     guess = None if alone else guessed(text, tongue, context)
     if guess is not None and guess.probability > LIKELY and guess.intent != "ask":
         done = meant(guess, clause, context)
-        if done is not None:
+        if done is not None and not (done.tool in NAMING and clause.question):
             return [done]
     if not clause.question and not later and (context.turn_photos or context.asked):
         name = proper_name(clause.sentence, tongue)
