@@ -72,7 +72,10 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
             return None  # nobody asked what it is
     # "Should I undo that?" orders nothing, "could you undo that" does: the tables know which.
     asks = guess.intent in _ORDERS and clause.question
-    unclear = naming and min(guess.surety.values(), default=1.0) < _CLEAR
+    unclear = min(guess.surety.values(), default=1.0) < _CLEAR
+    if unclear and guess.intent in _ORDERS:
+        return None  # what must be filled was not said
+    unclear &= naming
     unsure = guess.intent in _ASKED_FIRST and guess.probability < _TOLD
     doubted = naming and not clause.tongue.doubtful.isdisjoint(guess.words)
     doubted |= guess.intent in _ORDERS and not clause.tongue.negations.isdisjoint(guess.words)

@@ -4,6 +4,7 @@ The tables are exact where a line fits, and blind elsewhere; the reader has seen
 things, and tells how sure it is. Knows nothing of how either comes to it.
 """
 
+import re
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -27,6 +28,8 @@ _BROAD = (
     "find_similar",
 )
 """What lines lead to that hold many words of which they know nothing; the others say it."""
+_GOES_ON = re.compile(r"\s+(?:of|von|vom|de|du|des|del)\s+\S", re.I)
+"""What a name goes on with that has a second part."""
 _UNHEARD = ("cancel_training", "use_adapter", "import_memory")
 """What no example is for."""
 _OF_TAUGHT = ("forget_label", "rename_label", "alias_label", "merge_labels")
@@ -93,7 +96,9 @@ def judged(
     if told.tool == done.tool or {told.tool, done.tool} <= set(NAMING):
         # The tables know more of photos, times and several names; not where a name ends.
         clear = fit is Fit.NOT or min(guess.surety.values(), default=0.0) >= _CLEARLY
-        return [done] if clear and _names(told) != _names(done) else actions
+        more = _label(told).removeprefix(_label(done))  # "Uncle Pip | of the Moon"
+        longer = understood and _GOES_ON.match(more) is not None
+        return [done] if clear and not longer and _names(told) != _names(done) else actions
     if fit is Fit.LINE and told.tool not in _BROAD and not untaught:
         return actions  # a line says it
     ordered = done.tool in (*_OF_TAUGHT, "undo")

@@ -120,11 +120,13 @@ def named(sentence: Sentence, labels: Sequence[str], *, typos: bool = True) -> S
     keys = {name_key(x) for x in labels}
     longest = max((len(tokens_of(x)) for x in labels), default=0)
     size = len(sentence.words)
+    letters = {key[:1] for key in keys}  # a form of a name begins as the name does
     ends = {
         start: tuple(
             end
             for end in range(start + 1, min(start + longest, size) + 1)
-            if not keys.isdisjoint(_forms(name_key(sentence.raw_of((start, end)))))
+            if name_key(sentence.raw[sentence.spans[start][0]]) in letters
+            and not keys.isdisjoint(_forms(name_key(sentence.raw_of((start, end)))))
         )
         for start in range(size)
     }
