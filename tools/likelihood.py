@@ -38,7 +38,7 @@ _SHIFT = 0.5  # of W's degrees of freedom: what people teach is not quite what w
 _WIDER = 2.0  # variance of means of what people teach, in units of the background's
 _SHARP = 0.1  # names are worth more than the variance they leave, which counts d directions as one
 _ALL = 4_096  # exemplars up to which every label's density is computed
-_FINALISTS = 8  # labels whose densities are computed beyond that
+_FINALISTS = 8  # labels whose densities are computed beyond that, and the likeliest known
 _ROWS = 512  # at a time, where all at once would not fit a cache
 
 
@@ -236,7 +236,8 @@ class Head:
             gone = left and _Left(left.rows[row], left.residual[row], left.gamma[row])
             near = everything if len(self._u) <= _ALL else _finalists(some)
             mixed = self._mixed(u[row], some, never[row], near, gone)
-            far = np.delete(everything, near)
+            far = np.ones(len(everything), bool)
+            far[near] = False
             for after, before in zip(mixed, some, strict=True):
                 # The others are lowered as much as any of these, so that none overtakes them.
                 after[:, far] += min(0.0, float((after[:, near] - before[:, near]).min()))
@@ -266,7 +267,7 @@ class Head:
         ratio = dots[: len(u)]
         ratio -= 0.5 * np.concatenate([self._alone_constant[x] for x in parts])
         ratio += ((u**2 @ (1.0 / spread)) * -0.5 - never)[:, None]
-        many = np.broadcast_to(count.astype(float), (len(u), len(labels))).copy()
+        many = np.full((len(u), len(labels)), count, float)
         if left is not None:
             r, gamma = left.residual, left.gamma[:, None]
             along = (r * u / spread).sum(axis=1, keepdims=True) - dots[len(u) :]
@@ -289,8 +290,10 @@ class Head:
 
 
 def _finalists(one: Scores) -> NDArray[np.intp]:
-    """The labels that lead the scores (1, K) of a picture."""
-    if one.known.shape[1] <= _FINALISTS:
-        return np.arange(one.known.shape[1])
-    best = [np.argpartition(-s[0], _FINALISTS)[:_FINALISTS] for s in one]
-    return np.unique(np.concatenate(best))
+    """Of the scores (1, K) of a picture, the labels that lead between labels or as known."""
+    known, between = (x[0] for x in one)
+    leads = np.ones(len(between), bool)
+    if len(leads) > _FINALISTS:
+        leads[np.argpartition(-between, _FINALISTS)[_FINALISTS:]] = False
+    leads[known.argmax()] = True
+    return np.flatnonzero(leads)

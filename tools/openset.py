@@ -68,7 +68,7 @@ def judged(
         deep = shots[rows, nearest]
         chance = domains[d].known(ratio.max(axis=1), possible.sum(axis=1), deep)
         known[rows] += weights[rows, d] * chance
-        mine = np.broadcast_to(where, len(shots))[rows] == d
+        mine = np.full(len(shots), where)[rows] == d
         between[rows[mine]] = found.between[mine]
     return Judged(known, weights @ [x.threshold for x in domains], between)
 

@@ -96,7 +96,7 @@ class Recognizer:
         if not keep:
             return self._nothing(where, keep)
         u = (head := self._head(where)).project(query)
-        vetoed = self._vetoed(where, u[0])
+        vetoed = self._vetoed(where, u[0]) if self._refused.rows else set()
         usable = [i for i in keep if i not in vetoed]
         if not usable:
             return self._nothing(where, keep)
@@ -247,22 +247,22 @@ class Recognizer:
         """The ranking for one query (rows of one), without evidence."""
         chance = float(found.known[0])
         threshold = moved(float(found.threshold[0]), self._shift)
-        share = softmax(self._logits(where, found.between)[0, usable])
-        order = np.argsort(-share, kind="stable").tolist()
-        chances = (chance * share).tolist()
+        logits = self._logits(where, found.between)[0, usable]
+        odds = np.exp(logits - logits.max())  # scipy's softmax is a tenth of the whole answer
+        order = np.argsort(-odds, kind="stable").tolist()
+        chances = (odds * (chance / odds.sum())).tolist()
         ranked = [Scored(self._shown.labels[usable[j]], chances[j]) for j in order]
         ranked += [Scored(self._shown.labels[i], 0.0) for i in sorted({*keep} - {*usable})]
         decision: Decision = "known"
         if chance < threshold:
             decision = "unknown"
-        elif len(order) > 1 and is_ambiguous(share[order[0]], share[order[1]]):
+        elif len(order) > 1 and is_ambiguous(odds[order[0]], odds[order[1]]):
             decision = "ambiguous"
         return Ranking(tuple(ranked), decision, 1.0 - chance, 1.0 - threshold, ())
 
     def _nothing(self, where: int, keep: list[int]) -> Ranking:
         zero = tuple(Scored(self._shown.labels[i], 0.0) for i in keep)
-        threshold = 1.0 - self._background.domains[where].threshold
-        return Ranking(zero, "unknown", 1.0, threshold, ())
+        return Ranking(zero, "unknown", 1.0, 1.0 - self._background.domains[where].threshold, ())
 
     def _vetoed(self, where: int, u: Array) -> set[int]:
         """Labels with a negative that is nearly this picture, and nearer than any exemplar."""
