@@ -5,6 +5,7 @@ Knows nothing of tools. Plain text only: whoever renders it escapes it.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 __all__ = [
     "article",
@@ -83,6 +84,7 @@ def is_plural(name: str) -> bool:
     return len(name) > 3 and name[-1] == "s" and not _SINGULAR.fullmatch(name)
 
 
+@lru_cache(maxsize=1024)
 def singular(name: str) -> str:
     """English plural → singular of the last word, by its spelling alone."""
     for pattern, replacement in _TO_SINGULAR:

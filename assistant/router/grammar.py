@@ -12,7 +12,7 @@ however many templates have it, so hundreds of templates cost little and none ca
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property, lru_cache
 
 from assistant.router.spelling import Sentence, tokens_of
@@ -21,6 +21,8 @@ __all__ = ["Fit", "Template", "parse", "words_in"]
 
 _TOKEN = re.compile(r"[\])]\+|[\[\]()|*]|<\w+>|\{!?\w+\}|[^\s\[\]()|*<>{}]+")
 _MARKS = {":": frozenset(":;=(–—-："), ",": frozenset(",:;=(–—-，：；、")}
+
+_COMPOSITE = frozenset(("seq", "alt", "opt", "many"))
 
 Fit = dict[str, tuple[int, int]]
 """From which token to which each slot was filled."""
@@ -36,13 +38,23 @@ class Template:
 
     def match(self, sentence: Sentence) -> Fit | None:
         """The slots, when the whole sentence fits: the first of them as short as they can be."""
-        if any(need.isdisjoint(sentence.vocabulary) for need in self.needs):
-            return None
+        for need in self.needs:
+            if need.isdisjoint(sentence.vocabulary):
+                return None
         return _walk((self, None), 0, sentence, {}, set())
 
     def ends(self, sentence: Sentence, start: int) -> tuple[int, ...]:
         """Where it can end when it starts at a token; slots in it are not told."""
         words = sentence.words
+        if self.kind in _COMPOSITE:
+            opening = self._opening
+            if opening is not None and (start >= len(words) or words[start] not in opening):
+                return ()
+            key = (id(self), start)
+            found = sentence.cache.get(key)
+            if found is None:
+                found = sentence.cache[key] = tuple(sorted(self._composed(sentence, start)))
+            return found
         if self.kind == "word":
             fits = start < len(words) and words[start] in self._spelt
             return (start + 1,) if fits else ()
@@ -53,15 +65,7 @@ class Template:
             return () if _MARKS[self.text].isdisjoint(mark) else (start,)
         if self.kind == "name":
             return sentence.names.get(start, ())
-        if self.kind in ("rest", "slot"):
-            return tuple(range(start + (self.kind == "slot"), len(words) + 1))
-        if self._opening is not None and (start >= len(words) or words[start] not in self._opening):
-            return ()
-        key = (id(self), start)
-        found = sentence.cache.get(key)
-        if found is None:
-            found = sentence.cache[key] = tuple(sorted(self._composed(sentence, start)))
-        return found
+        return tuple(range(start + (self.kind == "slot"), len(words) + 1))
 
     @cached_property
     def first(self) -> frozenset[str] | None:
@@ -126,7 +130,7 @@ class Template:
                     by_word.setdefault(word, []).append(part)
         return by_word, others
 
-    def _composed(self, sentence: Sentence, start: int) -> set[int]:
+    def _composed(self, sentence: Sentence, start: int) -> Collection[int]:
         if self.kind == "opt":
             return {start, *self.parts[0].ends(sentence, start)}
         if self.kind == "many":
@@ -139,10 +143,14 @@ class Template:
             by_word, others = self._by_first
             word = sentence.words[start] if start < len(sentence.words) else ""
             return {e for p in (*by_word.get(word, ()), *others) for e in p.ends(sentence, start)}
-        places = {start}
+        places: Collection[int] = (start,)
         for part in self.parts:
-            places = {e for p in places for e in part.ends(sentence, p)}
-            if not places:
+            if len(places) == 1:  # mostly
+                (place,) = places
+                places = part.ends(sentence, place)
+            elif places:
+                places = {e for p in places for e in part.ends(sentence, p)}
+            else:
                 break
         return places
 

@@ -5,7 +5,7 @@ less of the same. A file is read when it is first needed.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -134,7 +134,12 @@ class Language:
 
     def read(self, text: str, *, guess: bool = False) -> Sentence:
         """``text`` in the words of the phrases; ``guess`` corrects what is one letter off."""
-        return self._spelling.read(text, guess=guess)
+        return self._read(text, guess)
+
+    @cached_property
+    def _read(self) -> Callable[[str, bool], Sentence]:
+        # A turn asks for the same words again and again, and what fits where is kept with them.
+        return lru_cache(maxsize=64)(lambda text, guess: self._spelling.read(text, guess=guess))
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
@@ -225,6 +230,7 @@ def language(code: str) -> Language:
     return Language(code, yaml.load(text, Loader=loader))
 
 
+@lru_cache(maxsize=256)  # a conversation is asked about again at every turn
 def likely(text: str, before: str) -> tuple[str, ...]:
     """The codes of the languages that most words are of; among equals the one ``before`` first."""
     words = {w for w in tokens_of(text.casefold()) if w.isalnum() or "'" in w}

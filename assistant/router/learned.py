@@ -10,7 +10,7 @@ of tools, and of what came before no more than a word.
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import as_file, files
 
 import numpy as np
@@ -154,9 +154,10 @@ class Reader:
         known = (self.keys[places] == sums)[:, :, None]
         seen: Array = (self.weights["features.weight"][places] * known).sum(axis=1)
         seen += self.weights["before.weight"][BEFORE.index(before)]
+        each = np.full(seen.shape[1], 1 / seen.shape[1], np.float32)
         for layer, dilation in enumerate(DILATIONS):
-            even = seen - seen.mean(axis=1, keepdims=True)
-            even /= np.sqrt((even * even).mean(axis=1, keepdims=True) + _SMALL)
+            even = seen - (seen @ each)[:, None]  # of so few numbers mean() is mostly its call
+            even /= np.sqrt(np.vecdot(even, even) / seen.shape[1] + _SMALL)[:, None]
             even *= self.weights[f"norms.{layer}.weight"]
             even += self.weights[f"norms.{layer}.bias"]
             seen += _gelu(self._convolved(f"layers.{layer}", even, dilation))
@@ -233,12 +234,8 @@ def _spans(marks: Array, intent: str) -> dict[str, tuple[int, int]]:
 
 def _runs(marks: Array, slots: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
     """The likeliest marking: a slot goes on only where it has begun."""
-    allowed = [i for i, tag in enumerate(TAGS) if tag == "O" or tag[1:] in slots]
-    names = [TAGS[i] for i in allowed]
-    follows = np.array(
-        [[0.0 if n[0] != "I" or m[1:] == n[1:] else _NEVER for n in names] for m in names]
-    )
-    best = marks[0, allowed] + np.array([_NEVER if n[0] == "I" else 0.0 for n in names])
+    names, allowed, begins, follows = _grammar(tuple(slots))
+    best = marks[0, allowed] + begins
     back = []
     for row in marks[1:, allowed]:
         ways = best[:, None] + follows
@@ -255,6 +252,17 @@ def _runs(marks: Array, slots: Sequence[str]) -> list[tuple[str, tuple[int, int]
         elif mark == "I":
             found[-1] = (slot, (found[-1][1][0], place + 1))
     return found
+
+
+@cache
+def _grammar(slots: tuple[str, ...]) -> tuple[list[str], list[int], Array, Array]:
+    """The tags that words may have and their numbers; what forbids one at the beginning (t,), and
+    after another (t, t)."""
+    allowed = [i for i, tag in enumerate(TAGS) if tag == "O" or tag[1:] in slots]
+    names = [TAGS[i] for i in allowed]
+    begins = [_NEVER if n[0] == "I" else 0.0 for n in names]
+    follows = [[0.0 if n[0] != "I" or m[1:] == n[1:] else _NEVER for n in names] for m in names]
+    return names, allowed, np.array(begins, np.float32), np.array(follows, np.float32)
 
 
 @lru_cache(maxsize=5)

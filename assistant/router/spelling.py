@@ -150,8 +150,8 @@ def near(a: str, b: str, most: int) -> bool:
 
     The restricted Damerau–Levenshtein distance (Oommen and Loke, 1997).
     """
-    if abs(len(a) - len(b)) > most:
-        return False
+    if abs(len(a) - len(b)) > most or len(set(a).symmetric_difference(b)) > 2 * most:
+        return False  # a letter that is another takes away one kind and brings one
     before: list[int] = []
     last = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
