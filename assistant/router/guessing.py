@@ -14,13 +14,14 @@ from assistant.router.pointing import discussed
 from assistant.router.reading import Clause
 
 __all__ = [
-    "LIKELY", "NAMING", "SURE", "as_question", "asked_first", "guessed", "meant", "photo_alone",
-    "with_photos",
+    "LIKELY", "NAMING", "POSSIBLE", "SURE", "as_question", "asked_first", "guessed", "meant",
+    "photo_alone", "with_photos",
 ]  # fmt: skip
 
 NAMING = ("teach_label", "correct_label")
-LIKELY, SURE = 0.5, 0.8
-"""A guess is worth following from the first; from the second it is as good as said."""
+POSSIBLE, LIKELY, SURE = 0.35, 0.5, 0.8
+"""From the first a guess is better than none, from the second it is worth following; from the third
+it is as good as said."""
 _CLEAR = 0.4  # of what fills a slot, below which it is asked about
 _ASKED_FIRST = {"forget", "forget_today", "merge", "split"}
 _ORDERS = {*_ASKED_FIRST, "undo", "forget_picture", "rename", "alias"}
@@ -76,7 +77,8 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
     if unclear and guess.intent in _ORDERS:
         return None  # what must be filled was not said
     unclear &= naming
-    unsure = guess.intent in _ASKED_FIRST and guess.probability < _TOLD
+    told = _TOLD if guess.intent in _ASKED_FIRST else LIKELY
+    unsure = guess.intent in _ORDERS and guess.probability < told
     doubted = naming and not clause.tongue.doubtful.isdisjoint(guess.words)
     doubted |= guess.intent in _ORDERS and not clause.tongue.negations.isdisjoint(guess.words)
     if unclear or unsure or asks or doubted:
@@ -116,6 +118,9 @@ def _action(guess: Guess, clause: Clause, context: Context) -> Action | None:
             open_to_it = talked and not context.turn_photos and not context.asked
             corrected = _done("correct", guess, said, context) if open_to_it else None
             return corrected or _done("teach", guess, said, context)
+        case "find" if tongue.code != "en" and not context.turn_photos:
+            known = _done("find", guess, said, context)
+            return known or Action("find_similar", {"query": guess.slots["query"]})
         case "reject" if label is None:
             return _done("reject_last", guess, said, context)
         case "detect" if label is not None:

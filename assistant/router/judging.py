@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from assistant.router.actions import Action, Context
-from assistant.router.guessing import LIKELY, NAMING, SURE, guessed, meant
+from assistant.router.guessing import LIKELY, NAMING, POSSIBLE, SURE, guessed, meant
 from assistant.router.reading import Clause
 from tools.memory.labels import name_key
 
@@ -32,8 +32,9 @@ _GOES_ON = re.compile(r"\s+(?:of|von|vom|de|du|des|del)\s+\S", re.I)
 """What a name goes on with that has a second part."""
 _UNHEARD = ("cancel_training", "use_adapter", "import_memory")
 """What no example is for."""
+_ABOUT_NAMES = (*NAMING, "reject_label", "find_similar", "classify_image")
 _OF_TAUGHT = ("forget_label", "rename_label", "alias_label", "merge_labels")
-_FILLED = (*NAMING, *_OF_TAUGHT, "teach_answer")
+_FILLED = (*NAMING, *_OF_TAUGHT, "teach_answer", "find_similar")
 
 
 class Fit(IntEnum):
@@ -46,8 +47,8 @@ class Fit(IntEnum):
     """A line fits a whole sentence of it, or each half of one."""
 
 
-_FROM = {Fit.NOT: LIKELY, Fit.PART: LIKELY, Fit.LINE: SURE}
-"""The probability from which the reader is followed."""
+_FROM = {Fit.NOT: POSSIBLE, Fit.PART: LIKELY, Fit.LINE: SURE}
+"""The probability from which the reader is followed; a name it gives is likely at least."""
 
 
 def judged(
@@ -64,7 +65,8 @@ def judged(
     understood = fit is not Fit.NOT
     if not found or context.wiping or context.doubt is not None:
         return actions  # a question is open that only few words answer
-    if sum(bool(a.tool) for a in actions) > 1 and understood:
+    several = [a for a in actions if a.tool] if understood else []
+    if len(several) > 1 and not _of_one_name(several):
         return actions  # several things are done: that is for the tables
     pointing = [c for c in found if c.photos]
     if pointing and (understood or len(found) > 1):
@@ -74,7 +76,7 @@ def judged(
         return actions  # a line says it
     tongue = found[0].tongue
     guess = guessed(message, tongue, context)
-    if guess is None or guess.probability < LIKELY:
+    if guess is None or guess.probability < _FROM[Fit.NOT]:
         return actions
     clause = found[0]
     if len(found) > 1:
@@ -84,8 +86,16 @@ def judged(
     done = meant(guess, clause, context)
     if done is None:
         return actions
-    if done.tool in NAMING and any(c.question and guess.slots["label"] in c.text for c in found):
-        return actions  # "How did you work out that it was a zorb?"
+    if len(several) > 1:
+        sure = done.tool in NAMING and guess.probability >= _CERTAIN
+        return [done] if sure else actions  # "A zorb?? That's Nan!"
+    if done.tool in NAMING:
+        if guess.probability < LIKELY:
+            return actions
+        certain = guess.probability >= _CERTAIN
+        asking = [c for c in found if c.marked or (c.question and not certain)]
+        if any(guess.slots["label"] in c.text for c in asking):
+            return actions  # "How did you work out that it was a zorb?"
     untaught = told is not None and told.tool in _OF_TAUGHT and _label(told) not in context.labels
     if told is not None and untaught and told.tool == done.tool:
         return [done]  # "chuck all of blick in the bin": a label that nobody taught is none
@@ -101,16 +111,27 @@ def judged(
         return [done] if clear and not longer and _names(told) != _names(done) else actions
     if fit is Fit.LINE and told.tool not in _BROAD and not untaught:
         return actions  # a line says it
-    ordered = done.tool in (*_OF_TAUGHT, "undo")
+    ordered = done.tool in (*_OF_TAUGHT, "undo", "reject_label")
     if fit is Fit.LINE and told.tool in NAMING and not ordered and guess.probability < _CERTAIN:
         return actions
     if told.tool in _UNHEARD:
         return actions
-    if understood and "labels" in (told.args or {}) and told.tool == "classify_image":
+    asked = understood and told.tool == "classify_image" and "labels" in (told.args or {})
+    if asked and done.tool != "compare_images":
         return actions  # "a cat or a dog?", "this is a zorb, I think": doubt is not for guessing
-    if not (done.tool or done.options) and (fit is Fit.LINE or told.tool not in NAMING):
+    if not (done.tool or done.options) and told.tool not in NAMING:
         return actions
     return [done]
+
+
+def _of_one_name(actions: Sequence[Action]) -> bool:
+    """Whether all that is done may be one statement of what one picture shows."""
+    named = [a for a in actions if a.tool in NAMING]
+    return (
+        len(named) < 2
+        and all(a.tool in _ABOUT_NAMES for a in actions)
+        and not any("photos" in (a.args or {}) for a in actions)
+    )
 
 
 def _label(action: Action) -> str:
@@ -123,5 +144,7 @@ def _names(action: Action) -> list[str]:
         return []
     args = action.args or {}
     return [
-        name_key(str(args[k])) for k in ("label", "new", "alias", "into", "answer") if k in args
+        name_key(str(args[k]))
+        for k in ("label", "new", "alias", "into", "answer", "query")
+        if k in args
     ]
