@@ -355,6 +355,21 @@ def test_what_two_results_ask_is_asked_once() -> None:
     )
 
 
+def test_what_a_picture_was_recognised_as_is_not_said_twice() -> None:
+    said = "I don't know this. What is it?"
+    tools = (
+        ("classify_image", said, UNKNOWN),
+        ("answer_question", f"I don't know the word “knowing”. {said}", UNKNOWN),
+        ("answer_question", "I don't know the word “wee”. Zorb, 90 %.", ZORB),
+    )
+    messages = [
+        HumanMessage("and this one, are you knowing it?"),
+        *(ToolMessage(t, tool_call_id=t, name=n, artifact=[found]) for n, t, found in tools),
+    ]
+    told = Router().bind_tools(list(TOOLS)).invoke(messages).text
+    assert told == f"{said}\nI don't know the word “wee”. Zorb, 90 %."
+
+
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_every_line_of_the_tables_is_well_formed_and_has_a_handler(code: str) -> None:
     lines = language(code).lines("intents")

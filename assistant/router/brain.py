@@ -56,6 +56,7 @@ def _answer(messages: Sequence[BaseMessage], bound: set[str]) -> AIMessage:
     if last < 0:
         return AIMessage("Send me a picture, or say something.")
     results = [m for m in messages[last + 1 :] if isinstance(m, ToolMessage)]
+    results = [m for i, m in enumerate(results) if not _said_again(m, results[:i])]
     if results:
         said = [_worded(m, messages[last + 1 :], _spoken(messages[: last + 1])) for m in results]
         return AIMessage(_joined([text for text in said if text]))
@@ -72,6 +73,14 @@ def _answer(messages: Sequence[BaseMessage], bound: set[str]) -> AIMessage:
     ]
     options = [o for a in actions for o in a.options]
     return AIMessage(_said(actions), tool_calls=calls, additional_kwargs={"options": options})
+
+
+def _said_again(result: ToolMessage, before: Sequence[ToolMessage]) -> bool:
+    """Whether a question that could not be read got only what its picture was recognised as."""
+    known = [a for m in before for a in m.artifact or ()]
+    found = result.artifact or []
+    seen = bool(found) and all(isinstance(a, Recognition) for a in found)
+    return result.name == "answer_question" and seen and all(a in known for a in found)
 
 
 def _spoken(messages: Sequence[BaseMessage]) -> str:

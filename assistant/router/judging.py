@@ -16,7 +16,7 @@ from tools.memory.labels import name_key
 __all__ = ["Fit", "judged"]
 
 _CERTAIN = 0.95  # from which the reader takes back a name that a line gives
-_CLEARLY = 0.8  # how sure of a name the reader must be to put it in place of a line's
+_CLEARLY = 0.6  # how sure of a name the reader must be to put it in place of a line's
 
 
 _BROAD = (
@@ -25,7 +25,11 @@ _BROAD = (
     "answer_question",
     "caption_image",
     "classify_image",
+    "explain_answer",
     "find_similar",
+    "report_knowledge",
+    "train_adapter",
+    "undo",
 )
 """What lines lead to that hold many words of which they know nothing; the others say it."""
 _GOES_ON = re.compile(r"\s+(?:of|von|vom|de|du|des|del)\s+\S", re.I)
@@ -96,30 +100,31 @@ def judged(
         asking = [c for c in found if c.marked or (c.question and not certain)]
         if any(guess.slots["label"] in c.text for c in asking):
             return actions  # "How did you work out that it was a zorb?"
-    untaught = told is not None and told.tool in _OF_TAUGHT and _label(told) not in context.labels
-    if told is not None and untaught and told.tool == done.tool:
-        return [done]  # "chuck all of blick in the bin": a label that nobody taught is none
-    if guess.probability < _FROM[fit]:
-        return actions
     if told is None:
-        return [done] if done.tool or fit is Fit.NOT else actions
+        follow = guess.probability >= _FROM[fit] and (done.tool or fit is Fit.NOT)
+        return [done] if follow else actions
+    untaught = told.tool in _OF_TAUGHT and _label(told) not in context.labels
+    if untaught and told.tool == done.tool:
+        return [done]  # "chuck all of blick in the bin": a label that nobody taught is none
+    if guess.probability < (LIKELY if untaught else _FROM[fit]):
+        return actions
     if told.tool == done.tool or {told.tool, done.tool} <= set(NAMING):
         # The tables know more of photos, times and several names; not where a name ends.
         clear = fit is Fit.NOT or min(guess.surety.values(), default=0.0) >= _CLEARLY
         more = _label(told).removeprefix(_label(done))  # "Uncle Pip | of the Moon"
         longer = understood and _GOES_ON.match(more) is not None
         return [done] if clear and not longer and _names(told) != _names(done) else actions
-    if fit is Fit.LINE and told.tool not in _BROAD and not untaught:
-        return actions  # a line says it
-    ordered = done.tool in (*_OF_TAUGHT, "undo", "reject_label")
-    if fit is Fit.LINE and told.tool in NAMING and not ordered and guess.probability < _CERTAIN:
-        return actions
+    certain = guess.probability >= _CERTAIN
     if told.tool in _UNHEARD:
         return actions
-    asked = understood and told.tool == "classify_image" and "labels" in (told.args or {})
-    if asked and done.tool != "compare_images":
-        return actions  # "a cat or a dog?", "this is a zorb, I think": doubt is not for guessing
-    if not (done.tool or done.options) and told.tool not in NAMING:
+    if fit is Fit.LINE and told.tool not in _BROAD and not untaught:
+        return [done] if certain and told.tool in _FILLED else actions  # a line says it
+    if fit is Fit.LINE and not done.tool and not certain:
+        return actions
+    if understood and told.tool == "classify_image" and "labels" in (told.args or {}):
+        if done.tool in NAMING:
+            return actions  # "a zorb or a blick?", "a zorb, I think": doubt is not for guessing
+    elif not (done.tool or done.options) and understood and told.tool not in NAMING:
         return actions
     return [done]
 
