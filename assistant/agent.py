@@ -25,8 +25,9 @@ from assistant.aside import Aside
 from assistant.brains.asking import ask
 from assistant.brains.choosing import Brain
 from assistant.brains.prompting import prompt_for
+from assistant.buttons import agreeing, options_for
 from assistant.consent import Consent, answered, question
-from assistant.thread import result_of
+from assistant.thread import result_of, tongue_of
 from assistant.turns import (
     Event,
     Reply,
@@ -35,7 +36,6 @@ from assistant.turns import (
     ToolCall,
     ToolFinished,
     ToolStarted,
-    options_for,
 )
 from tools.artifacts import Artifact
 from tools.desk import Desk
@@ -84,10 +84,11 @@ def respond(
         desk.stop.set()
     asked = [question(s.call.name, s.call.args, messages) for s in work.steps if s.call.asked]
     artifacts = [a for s in work.steps for a in s.artifacts]
+    tongue = tongue_of(messages)
     yield Reply(
         "\n".join(x for x in (notice, text, *asked) if x),
         tuple(work.steps),
-        ("yes", "no") if asked else options_for(artifacts) or work.options,
+        agreeing(tongue) if asked else options_for(artifacts, tongue) or work.options,
     )
 
 

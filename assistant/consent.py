@@ -20,9 +20,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 
-from assistant.router.language import Language, language, spoken
+from assistant.thread import tongue_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -85,7 +85,7 @@ class Consent:
 
 def question(name: str, args: dict[str, Any], messages: Sequence[BaseMessage] = ()) -> str:
     """Asks whether a call shall be carried out, in the user's language: "Shall I forget zorb?"."""
-    tongue = _tongue(messages)
+    tongue = tongue_of(messages)
     numbers = [str(n) for n in args.get("photos") or ()]
     photos = (tongue.asks("photos", numbers=", ".join(numbers)) or "").split("|")
     words = {k: f"“{v:.60}”" for k, v in args.items() if isinstance(v, str)}
@@ -115,13 +115,7 @@ def answered(messages: Sequence[BaseMessage]) -> AIMessage | None:
             ToolCall(name=c["name"], args=c["args"], id=f"yes-{i}") for i, c in enumerate(asked)
         ]
         return AIMessage("", tool_calls=calls)
-    return AIMessage(_tongue(messages).asks("refused") or "") if _NO.fullmatch(text) else None
-
-
-def _tongue(messages: Sequence[BaseMessage]) -> Language:
-    """The language that the user speaks."""
-    said = (m for m in messages if isinstance(m, HumanMessage))
-    return language(spoken(str(m.additional_kwargs.get("text", m.text)) for m in said))
+    return AIMessage(tongue_of(messages).asks("refused") or "") if _NO.fullmatch(text) else None
 
 
 def _same_deed(call: ToolCall, wanted: ToolCall) -> bool:

@@ -13,6 +13,7 @@ from langchain_core.language_models import BaseChatModel
 
 from assistant.agent import respond
 from assistant.brains import Brain
+from assistant.buttons import agreeing
 from assistant.history import Transcript, now
 from assistant.router.language import language, spoken
 from assistant.settings import Settings
@@ -259,10 +260,11 @@ def _changes_of(turns: Sequence[Turn]) -> list[int]:
 def _offer(found: Retraction, events: Sequence[MemoryEvent], code: str) -> Turn | None:
     """Our question whether to undo what the messages taken back changed; None when nothing."""
     what = changed(found.changes, events)
-    asks = language(code).said("still_counts", changes=what) if found else ""
+    tongue = language(code)
+    asks = tongue.said("still_counts", changes=what) if found else ""
     text = " ".join(x for x in (asks, kept(found, events)) if x)
     offer = Turn("", (), text, at=now(), changes=found.seqs)
     if found:
         call = ToolCall("undo", {"changes": list(found.seqs)}, ok=False, seconds=0.0, asked=True)
-        offer = replace(offer, steps=(Step(call, ""),), options=("yes", "no"))
+        offer = replace(offer, steps=(Step(call, ""),), options=agreeing(tongue))
     return offer if text else None

@@ -8,7 +8,6 @@ from typing import Any
 
 from tools.artifacts import Answer, Artifact, Change, Recognition
 from tools.desk import Focus
-from tools.training import AdapterUse, Training
 
 __all__ = [
     "Event",
@@ -20,7 +19,6 @@ __all__ = [
     "ToolStarted",
     "Turn",
     "focus_of",
-    "options_for",
 ]
 
 
@@ -131,34 +129,3 @@ def focus_of(turns: list[Turn], album: list[str]) -> Focus:
                     # What was said of the photo is settled; a rejection still asks what it is.
                     recognition = recognition if artifact.action == "known" else None
     return Focus(photos, recognition, answer)
-
-
-def options_for(artifacts: list[Artifact]) -> tuple[str, ...]:
-    """The messages worth one click after these artifacts, the likeliest first."""
-    if not artifacts:
-        return ()
-    last = artifacts[-1]
-    if isinstance(last, Training):
-        following = ("how is the training going?", "stop the training")
-        return following if last.goes_on else ("use it",) if last.offered else ()
-    if isinstance(last, AdapterUse):
-        return ("stop using it",) if last.in_use else ()
-    if isinstance(last, Change):
-        if last.same_as:
-            return ("the same thing", "a new one", "undo")
-        return () if last.action in ("undone", "known") else ("undo",)
-    if not isinstance(last, Recognition) or (last.outside and last.source != "taught"):
-        return ()
-    names = [c.name for c in last.candidates[:2]]
-    if last.decision == "ambiguous":
-        return tuple(f"it's {_a(n)}" for n in names)
-    if last.decision == "unknown":
-        found = [last.hint, *names[:1]] if last.source == "taught" else names
-        return tuple(f"it's {_a(n)}" for n in dict.fromkeys(found) if n)
-    return ("why?",) if last.source == "taught" else ()
-
-
-def _a(name: str) -> str:
-    from tools.wording import article
-
-    return article(name)

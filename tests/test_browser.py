@@ -184,8 +184,8 @@ def test_a_teaching_that_is_taken_back_is_unlearned_in_a_click(
         expect(chat).to_contain_text("1 picture of zorb. Shall I undo that too?")
         expect(page.locator("#imp-box textarea")).to_have_value("this is a zorb")
         screen.reload()
-        assert screen.labels == ["zorb"] and screen.options == ["yes", "no"]
-        assert "Took back 1 picture of zorb." in screen.click("yes")
+        assert screen.labels == ["zorb"] and screen.options == ["Yes", "No"]
+        assert "Took back 1 picture of zorb." in screen.click("Yes")
         assert screen.labels == [] and not screen.errors
 
 

@@ -12,6 +12,7 @@ from assistant.ui import serve
 from tests.browser import Screen, chromium
 from tests.training_parts import ASK
 from tools.models import Models
+from tools.wording import capital
 
 pytestmark = [
     pytest.mark.browser,
@@ -72,14 +73,14 @@ def test_a_training_is_shown_as_it_goes_and_as_it_ended(
                 fcntl.flock(held, fcntl.LOCK_EX)  # as its process does while it lives
                 told = screen.say(ASK)
             assert "50 % done, loss 0.100, about 2 minutes left at most" in told
-            assert screen.options == [ASK, "stop the training"]
+            assert screen.options == [capital(ASK), "Stop the training"]
             expect(card.locator("meter")).to_have_attribute("value", "0.500")
             expect(card.locator("polyline")).to_be_visible()
             screen.page.screenshot(path=tmp_path / "running.png")
             finish(home / "runs" / "default.1")
-            told = screen.click(ASK)
+            told = screen.click(capital(ASK))
             assert "Worth using: 96.0 % right. Shall I use it?" in told
-            assert screen.options == ["use it"]
+            assert screen.options == ["Use it"]
             rows = card.last.locator("tr")
             assert [r.locator("td").first.inner_text() for r in rows.all()] == [
                 "trained",

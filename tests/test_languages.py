@@ -1,14 +1,19 @@
 """What the assistant says of itself in the languages it reads: questions first, and failures."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 from langchain_core.messages import HumanMessage
 
 from assistant.build import Imprint
 from assistant.consent import answered, question
+from assistant.router.deciding import decide
 from assistant.router.language import LANGUAGES, language
 from tests.fakes import drawing
+from tests.test_router import SITUATIONS
 from tools.registry import TOOLS
+from tools.training import Training
 
 HELLO = {
     "en": "this is a zorb",
@@ -28,7 +33,7 @@ def tables(code: str, section: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-@pytest.mark.parametrize("section", ["consent", "failures"])
+@pytest.mark.parametrize("section", ["buttons", "consent", "failures", "orders_said"])
 def test_every_language_has_the_same_words(code: str, section: str) -> None:
     assert tables(code, section).keys() == tables("en", section).keys()
 
@@ -43,6 +48,42 @@ def test_a_question_is_asked_in_the_language_that_is_spoken(code: str) -> None:
     for tool in TOOLS:
         args = {k: k for k in tool.args if k not in ("photos", "desk")}
         assert "{" not in question(tool.name, {**args, "photos": [1, 2]}, said)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_what_is_offered_is_understood_when_it_is_taken(code: str) -> None:
+    """A click sends what the button says: it does the same thing in every language."""
+    names = {"label": "zorb", "new": "florp", "into": "blick", "alias": "florp"}
+    tongue, said = language(code), replace(SITUATIONS["said zorb"], language=code)
+    shown = replace(SITUATIONS["taught+photo"], language=code)
+    for tool in tables(code, "orders_said"):
+        here = shown if tool in ("teach_label", "forget_pictures") else said
+        assert [a.tool for a in decide(tongue.order(tool, **names), here)] == [tool], tool
+    offered = Training("zorb.1", "finished", ("zorb",), 24, offered=True)
+    situations = {
+        "same": SITUATIONS["doubt"],
+        "new": SITUATIONS["doubt"],
+        "it_is": SITUATIONS["asked"],
+        "status": replace(said, training=offered),
+        "use": replace(said, training=offered),
+        "unuse": replace(said, training=offered),
+    }
+    for key in tables(code, "buttons").keys() - {"yes", "no"}:
+        here = situations.get(key, said)
+        clicked = decide(tongue.button(key, label="florp"), replace(here, language=code))
+        english = decide(language("en").button(key, label="florp"), here)
+        done = [(a.tool, a.args, a.language if not a.tool else "") for a in clicked]
+        assert done == [(a.tool, a.args, code if not a.tool else "") for a in english], key
+        assert [a.tool for a in clicked] == [""] or key != "new"
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_buttons_speak_the_language_of_the_user(imprint: Imprint, code: str) -> None:
+    chat = imprint.conversation()
+    reply = chat.send(HELLO[code], photos=[drawing("red")])
+    assert reply.options == (tables(code, "buttons")["undo"],)
+    chat.send(reply.options[0])
+    assert not imprint.memory.state.labels
 
 
 def test_a_no_is_answered_in_its_language() -> None:

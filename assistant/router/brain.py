@@ -24,8 +24,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from assistant.bound import ToolModel
 from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
-from assistant.router.language import LANGUAGES, language, likely, spoken
+from assistant.router.language import LANGUAGES, Language, language, likely
 from assistant.router.telling import told
+from assistant.thread import tongue_of
 from tools.artifacts import Answer, Change, Recognition
 from tools.training import Training
 
@@ -58,7 +59,8 @@ def _answer(messages: Sequence[BaseMessage], bound: set[str]) -> AIMessage:
     results = [m for m in messages[last + 1 :] if isinstance(m, ToolMessage)]
     results = [m for i, m in enumerate(results) if not _said_again(m, results[:i])]
     if results:
-        said = [_worded(m, messages[last + 1 :], _spoken(messages[: last + 1])) for m in results]
+        tongue = tongue_of(messages[: last + 1])
+        said = [_worded(m, messages[last + 1 :], tongue) for m in results]
         return AIMessage(_joined([text for text in said if text]))
     human = messages[last]
     text = human.additional_kwargs.get("text", human.text)
@@ -83,22 +85,16 @@ def _said_again(result: ToolMessage, before: Sequence[ToolMessage]) -> bool:
     return result.name == "answer_question" and seen and all(a in known for a in found)
 
 
-def _spoken(messages: Sequence[BaseMessage]) -> str:
-    """The code of the language that the user speaks."""
-    said = (m for m in messages if isinstance(m, HumanMessage))
-    return spoken(str(m.additional_kwargs.get("text", m.text)) for m in said)
-
-
-def _worded(result: ToolMessage, turn: Sequence[BaseMessage], code: str) -> str:
+def _worded(result: ToolMessage, turn: Sequence[BaseMessage], tongue: Language) -> str:
     """What a tool said, in the user's language where there are words for it."""
     english = str(result.content)
-    if code == "en":
+    if tongue.code == "en":
         return english
     if result.status == "error":
-        return language(code).failed(english)
+        return tongue.failed(english)
     calls = [c for m in turn if isinstance(m, AIMessage) for c in m.tool_calls]
     args = next((c["args"] for c in calls if c["id"] == result.tool_call_id), {})
-    return told(language(code), result.artifact or (), args) or english
+    return told(tongue, result.artifact or (), args) or english
 
 
 def _lacking(action: Action, context: Context) -> Action:

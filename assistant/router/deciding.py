@@ -33,7 +33,7 @@ def decide(message: str, context: Context) -> list[Action]:
     if context.offered and not context.turn_photos:
         tongue = next((x for x in tongues if agrees(message, x)), None)
         if tongue is not None:
-            done = decide(context.offered, replace(context, offered="", language="en"))
+            done = decide(context.offered, replace(context, offered=""))
             return [replace(a, language=tongue.code) for a in done]
     for tongue in tongues:
         answered = reply_to_question(message, context, tongue)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from assistant.router.actions import Action, Context
 from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
-from assistant.router.language import Language, Reading, language
+from assistant.router.language import Language, Reading
 from assistant.router.learned import Guess, reader
 from assistant.router.names import name_in
 from assistant.router.pointing import discussed
@@ -78,9 +78,11 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
         return None  # what must be filled was not said
     unclear &= naming
     told = _TOLD if guess.intent in _ASKED_FIRST else LIKELY
-    unsure = guess.intent in _ORDERS and guess.probability < told
+    unsure = guess.intent in _ORDERS - {"undo"} and guess.probability < told
     doubted = naming and not clause.tongue.doubtful.isdisjoint(guess.words)
-    doubted |= guess.intent in _ORDERS and not clause.tongue.negations.isdisjoint(guess.words)
+    doubted |= guess.intent in _ORDERS - {"undo"} and not clause.tongue.negations.isdisjoint(
+        guess.words
+    )
     if unclear or unsure or asks or doubted:
         return asked_first(action, clause.tongue)
     return with_photos(action, clause)
@@ -89,7 +91,7 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
 def _action(guess: Guess, clause: Clause, context: Context) -> Action | None:
     tongue = clause.tongue
     said = _Said(clause.sentence, False, tongue, clause.photos)
-    label = guess.slots.get("label")
+    label, unlikely = guess.slots.get("label"), guess.probability < LIKELY
     match guess.intent:
         case "nothing":
             return (
@@ -110,6 +112,8 @@ def _action(guess: Guess, clause: Clause, context: Context) -> Action | None:
             name = name_in(label or "", context.labels, typos=True, tongue=tongue)
             if name is None:
                 return None
+            if guess.intent == "is_it" and name not in context.labels and unlikely:
+                return Action("classify_image", {})
             if guess.intent == "is_it":
                 return Action("classify_image", {"labels": [name]})
             return Action("find_similar", {"query": name})
@@ -159,7 +163,7 @@ def _of_this_talk(clause: Clause) -> bool:
 def asked_first(action: Action, tongue: Language) -> Action:
     """What is understood, as a question: "I understood: … Is that what you want?"."""
     args = {k: str(v) for k, v in (action.args or {}).items()}
-    order = language("en").order(action.tool, **args)
+    order = tongue.order(action.tool, **args)
     said = tongue.said("understood", order=order)
     return Action(text=said, options=(order, tongue.said("neither")))
 

@@ -16,7 +16,6 @@ from tools.memory.labels import name_key
 __all__ = ["Fit", "judged"]
 
 _CERTAIN = 0.95  # from which the reader takes back a name that a line gives
-_CLEARLY = 0.6  # how sure of a name the reader must be to put it in place of a line's
 
 
 _BROAD = (
@@ -25,7 +24,6 @@ _BROAD = (
     "answer_question",
     "caption_image",
     "classify_image",
-    "explain_answer",
     "find_similar",
     "report_knowledge",
     "train_adapter",
@@ -38,7 +36,8 @@ _UNHEARD = ("cancel_training", "use_adapter", "import_memory")
 """What no example is for."""
 _ABOUT_NAMES = (*NAMING, "reject_label", "find_similar", "classify_image")
 _OF_TAUGHT = ("forget_label", "rename_label", "alias_label", "merge_labels")
-_FILLED = (*NAMING, *_OF_TAUGHT, "teach_answer", "find_similar")
+_TAKES_BACK = (*_OF_TAUGHT, "undo", "forget_pictures", "forget_since", "")
+_FILLED = (*NAMING, *_OF_TAUGHT, "teach_answer")
 
 
 class Fit(IntEnum):
@@ -53,6 +52,8 @@ class Fit(IntEnum):
 
 _FROM = {Fit.NOT: POSSIBLE, Fit.PART: LIKELY, Fit.LINE: SURE}
 """The probability from which the reader is followed; a name it gives is likely at least."""
+_CLEARLY = {Fit.NOT: 0.0, Fit.PART: 0.6, Fit.LINE: 0.8}
+"""How sure of a name the reader must be to put it in place of a line's."""
 
 
 def judged(
@@ -106,20 +107,24 @@ def judged(
     untaught = told.tool in _OF_TAUGHT and _label(told) not in context.labels
     if untaught and told.tool == done.tool:
         return [done]  # "chuck all of blick in the bin": a label that nobody taught is none
-    if guess.probability < (LIKELY if untaught else _FROM[fit]):
+    other = untaught and done.tool in _TAKES_BACK  # "forget all of it, all": no label
+    if guess.probability < (LIKELY if other else _FROM[fit]):
         return actions
+    if guess.intent == "find_label" and told.tool == done.tool:
+        return [done]  # "pull up | the blick flicks"
     if told.tool == done.tool or {told.tool, done.tool} <= set(NAMING):
         # The tables know more of photos, times and several names; not where a name ends.
-        clear = fit is Fit.NOT or min(guess.surety.values(), default=0.0) >= _CLEARLY
+        clear = min(guess.surety.values(), default=0.0) >= _CLEARLY[fit]
         more = _label(told).removeprefix(_label(done))  # "Uncle Pip | of the Moon"
         longer = understood and _GOES_ON.match(more) is not None
         return [done] if clear and not longer and _names(told) != _names(done) else actions
     certain = guess.probability >= _CERTAIN
-    if told.tool in _UNHEARD:
+    if told.tool in _UNHEARD or (done.options and guess.intent == "teach" and understood):
         return actions
     if fit is Fit.LINE and told.tool not in _BROAD and not untaught:
         return [done] if certain and told.tool in _FILLED else actions  # a line says it
-    if fit is Fit.LINE and not done.tool and not certain:
+    kept = told.tool in NAMING and done.tool not in (*_OF_TAUGHT, "undo", "reject_label")
+    if fit is Fit.LINE and not certain and (kept or not done.tool):
         return actions
     if understood and told.tool == "classify_image" and "labels" in (told.args or {}):
         if done.tool in NAMING:
@@ -149,7 +154,5 @@ def _names(action: Action) -> list[str]:
         return []
     args = action.args or {}
     return [
-        name_key(str(args[k]))
-        for k in ("label", "new", "alias", "into", "answer", "query")
-        if k in args
+        name_key(str(args[k])) for k in ("label", "new", "alias", "into", "answer") if k in args
     ]

@@ -121,6 +121,10 @@ class Language:
         """A message that orders a tool call."""
         return str(self._data["orders_said"][tool]).format(**args)
 
+    def button(self, key: str, **slots: str) -> str:
+        """What a button says, and sends when it is clicked."""
+        return str(self._data["buttons"][key]).format(**slots)
+
     def not_here(self, tool: str, **slots: str) -> str | None:
         """What to say when a tool is not there; None where nothing is written for it."""
         text = self._data.get("not_here", {}).get(tool)

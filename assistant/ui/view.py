@@ -18,13 +18,12 @@ from assistant.turns import Step, ToolStarted, Turn
 from assistant.ui.cards import Pack, Picture, card, photo_strip
 from assistant.ui.titles import title_of
 from tools.artifacts import Recognition
-from tools.wording import percent
+from tools.wording import capital, percent
 
 __all__ = ["Progress", "View", "chat_view", "plain", "unplain"]
 
 _STOPPED = "Stopped."
 _DETAIL = 600
-_BUTTONS = {"undo": "Undo", "why?": "Why?"}
 
 
 @dataclass
@@ -125,7 +124,7 @@ def _answer(
         gr.ChatMessage(
             role="assistant",
             content=content or ["Done."],
-            options=[{"value": o, "label": _BUTTONS.get(o, o)} for o in dict.fromkeys(options)],
+            options=[{"value": o, "label": capital(o)} for o in dict.fromkeys(options)],
         )
     ]
 
