@@ -91,7 +91,7 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
 def _action(guess: Guess, clause: Clause, context: Context) -> Action | None:
     tongue = clause.tongue
     said = _Said(clause.sentence, False, tongue, clause.photos)
-    label, unlikely = guess.slots.get("label"), guess.probability < LIKELY
+    label, unsure = guess.slots.get("label"), guess.probability < SURE
     match guess.intent:
         case "nothing":
             return (
@@ -112,7 +112,7 @@ def _action(guess: Guess, clause: Clause, context: Context) -> Action | None:
             name = name_in(label or "", context.labels, typos=True, tongue=tongue)
             if name is None:
                 return None
-            if guess.intent == "is_it" and name not in context.labels and unlikely:
+            if guess.intent == "is_it" and name not in context.labels and unsure:
                 return Action("classify_image", {})
             if guess.intent == "is_it":
                 return Action("classify_image", {"labels": [name]})

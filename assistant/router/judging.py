@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from assistant.router.actions import Action, Context
 from assistant.router.guessing import LIKELY, NAMING, POSSIBLE, SURE, guessed, meant
+from assistant.router.learned import Guess
 from assistant.router.reading import Clause
 from tools.memory.labels import name_key
 
@@ -34,7 +35,7 @@ _GOES_ON = re.compile(r"\s+(?:of|von|vom|de|du|des|del)\s+\S", re.I)
 """What a name goes on with that has a second part."""
 _UNHEARD = ("cancel_training", "use_adapter", "import_memory")
 """What no example is for."""
-_ABOUT_NAMES = (*NAMING, "reject_label", "find_similar", "classify_image")
+_ABOUT_NAMES = (*NAMING, "reject_label", "find_similar", "classify_image", "answer_question")
 _OF_TAUGHT = ("forget_label", "rename_label", "alias_label", "merge_labels")
 _TAKES_BACK = (*_OF_TAUGHT, "undo", "forget_pictures", "forget_since", "")
 _FILLED = (*NAMING, *_OF_TAUGHT, "teach_answer")
@@ -92,46 +93,66 @@ def judged(
     if done is None:
         return actions
     if len(several) > 1:
-        sure = done.tool in NAMING and guess.probability >= _CERTAIN
-        return [done] if sure else actions  # "A zorb?? That's Nan!"
-    if done.tool in NAMING:
-        if guess.probability < LIKELY:
-            return actions
-        certain = guess.probability >= _CERTAIN
-        asking = [c for c in found if c.marked or (c.question and not certain)]
-        if any(guess.slots["label"] in c.text for c in asking):
-            return actions  # "How did you work out that it was a zorb?"
-    if told is None:
-        follow = guess.probability >= _FROM[fit] and (done.tool or fit is Fit.NOT)
-        return [done] if follow else actions
+        better = _is_all_of(guess, done, several)
+    elif done.tool in NAMING and _asked_about(guess, found):
+        better = False
+    elif told is None:
+        better = _beats_words(guess, done, fit, context)
+    else:
+        better = _beats(guess, done, told, fit, context)
+    return [done] if better else actions
+
+
+def _asked_about(guess: Guess, found: Sequence[Clause]) -> bool:
+    """Whether a name was rather asked about than given: "How did you see that it was a zorb?"."""
+    certain = guess.probability >= _CERTAIN
+    asking = [c for c in found if c.marked or (c.question and not certain)]
+    named = any(guess.slots["label"] in c.text for c in asking)
+    return named or guess.probability < LIKELY
+
+
+def _is_all_of(guess: Guess, done: Action, several: Sequence[Action]) -> bool:
+    """Whether what the tables take for several things is one: "A zorb?? That's Nan!"."""
+    asked = any("labels" in (a.args or {}) for a in several)  # "zorb or blick, what is it?"
+    one = done.tool in NAMING or (done.tool == "classify_image" and not asked)
+    return one and guess.probability >= _CERTAIN
+
+
+def _beats_words(guess: Guess, done: Action, fit: Fit, context: Context) -> bool:
+    """Whether it is done where the tables would only say something."""
+    if done.tool in NAMING and fit is Fit.LINE:  # "hallo" is a line, and no name
+        about = context.turn_photos or context.asked or context.recognised is not None
+        return bool(about) and guess.probability >= (_CERTAIN if context.turn_photos else SURE)
+    return guess.probability >= _FROM[fit] and bool(done.tool or fit is Fit.NOT)
+
+
+def _beats(guess: Guess, done: Action, told: Action, fit: Fit, context: Context) -> bool:
+    """Whether it is done in place of what the tables would do."""
+    understood, certain = fit is not Fit.NOT, guess.probability >= _CERTAIN
     untaught = told.tool in _OF_TAUGHT and _label(told) not in context.labels
     if untaught and told.tool == done.tool:
-        return [done]  # "chuck all of blick in the bin": a label that nobody taught is none
+        return True  # "chuck all of blick in the bin": a label that nobody taught is none
     other = untaught and done.tool in _TAKES_BACK  # "forget all of it, all": no label
     if guess.probability < (LIKELY if other else _FROM[fit]):
-        return actions
+        return False
     if guess.intent == "find_label" and told.tool == done.tool:
-        return [done]  # "pull up | the blick flicks"
+        return True  # "pull up | the blick flicks"
     if told.tool == done.tool or {told.tool, done.tool} <= set(NAMING):
         # The tables know more of photos, times and several names; not where a name ends.
         clear = min(guess.surety.values(), default=0.0) >= _CLEARLY[fit]
         more = _label(told).removeprefix(_label(done))  # "Uncle Pip | of the Moon"
         longer = understood and _GOES_ON.match(more) is not None
-        return [done] if clear and not longer and _names(told) != _names(done) else actions
-    certain = guess.probability >= _CERTAIN
+        return clear and not longer and _names(told) != _names(done)
     if told.tool in _UNHEARD or (done.options and guess.intent == "teach" and understood):
-        return actions
+        return False
     if fit is Fit.LINE and told.tool not in _BROAD and not untaught:
-        return [done] if certain and told.tool in _FILLED else actions  # a line says it
+        return certain and told.tool in _FILLED
     kept = told.tool in NAMING and done.tool not in (*_OF_TAUGHT, "undo", "reject_label")
     if fit is Fit.LINE and not certain and (kept or not done.tool):
-        return actions
+        return False
     if understood and told.tool == "classify_image" and "labels" in (told.args or {}):
-        if done.tool in NAMING:
-            return actions  # "a zorb or a blick?", "a zorb, I think": doubt is not for guessing
-    elif not (done.tool or done.options) and understood and told.tool not in NAMING:
-        return actions
-    return [done]
+        return done.tool not in NAMING  # "a zorb or a blick?", "a zorb, I think"
+    return bool(done.tool or done.options) or not understood or told.tool in NAMING
 
 
 def _of_one_name(actions: Sequence[Action]) -> bool:
