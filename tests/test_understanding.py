@@ -206,6 +206,11 @@ def test_a_remark_beside_a_picture_teaches_nothing(text: str) -> None:
     assert "teach_label" not in [tool for tool, _ in calls(text, Context((), (1,), 1))]
 
 
+@pytest.mark.parametrize("text", ["Smashing.", "Champion!", "Splendid!"])
+def test_praise_after_an_answer_is_no_name(text: str) -> None:
+    assert [tool for tool, _ in calls(text, SAID)] in ([], [""])
+
+
 @pytest.mark.parametrize("line", ["undo [that", "undo that]", "(a|b"])
 def test_a_line_with_a_bracket_too_many_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="bracket"):
@@ -280,6 +285,8 @@ def test_a_tool_that_is_not_there_is_said_honestly() -> None:
         ("c'est l'okapi", Context((), (1,), 1), [("teach_label", {"label": "okapi"})]),
         ("¿qué es esto?", SHOWN, [("classify_image", {})]),
         ("no es un zorb", SAID, [("reject_label", {"label": "zorb"})]),
+        ("Was kennst du?", Context(("zorb",), (), 1), [("list_labels", {})]),
+        ("weißt du zufällig, was das ist?", Context((), (1,), 1), [("classify_image", {})]),
         ("这不是zorb", SAID, [("reject_label", {"label": "zorb"})]),
         ("这是一只熊猫", Context((), (1,), 1), [("teach_label", {"label": "熊猫"})]),
     ],

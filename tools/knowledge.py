@@ -43,7 +43,8 @@ _COMPARED = 8  # newest pictures of a label that are compared with each other
 @tool(response_format="content_and_artifact")
 def list_labels(*, desk: Annotated[Desk, InjectedToolArg]) -> tuple[str, LabelList]:
     """List the labels that have been taught, with how many pictures each has."""
-    labels = summaries(desk.memory)
+    # A name whose every picture got another name, or was forgotten, is no thing that is known.
+    labels = [x for x in summaries(desk.memory) if x.count or x.aliases or x.description]
     if not labels:
         return _NOTHING, LabelList(())
     parts = [

@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from assistant.router.actions import Action, Context
 from assistant.router.guessing import LIKELY, NAMING, POSSIBLE, SURE, guessed, meant
+from assistant.router.language import Language
 from assistant.router.learned import Guess
 from assistant.router.reading import Clause
 from tools.memory.labels import name_key
@@ -97,7 +98,7 @@ def judged(
     elif done.tool in NAMING and _asked_about(guess, found):
         better = False
     elif told is None:
-        better = _beats_words(guess, done, fit, context)
+        better = _beats_words(guess, done, fit, context, tongue)
     else:
         better = _beats(guess, done, told, fit, context)
     return [done] if better else actions
@@ -118,11 +119,13 @@ def _is_all_of(guess: Guess, done: Action, several: Sequence[Action]) -> bool:
     return one and guess.probability >= _CERTAIN
 
 
-def _beats_words(guess: Guess, done: Action, fit: Fit, context: Context) -> bool:
+def _beats_words(guess: Guess, done: Action, fit: Fit, context: Context, tongue: Language) -> bool:
     """Whether it is done where the tables would only say something."""
-    if done.tool in NAMING and fit is Fit.LINE:  # "hallo" is a line, and no name
+    if done.tool in NAMING and fit is Fit.LINE:  # "hallo", "Smashing!"
         about = context.turn_photos or context.asked or context.recognised is not None
-        return bool(about) and guess.probability >= (_CERTAIN if context.turn_photos else SURE)
+        told = tongue.vocabulary.issuperset(tongue.read(_label(done)).words)
+        enough = _CERTAIN if context.turn_photos else SURE
+        return bool(about) and not told and guess.probability >= enough
     return guess.probability >= _FROM[fit] and bool(done.tool or fit is Fit.NOT)
 
 
