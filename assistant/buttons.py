@@ -19,14 +19,16 @@ def options_for(artifacts: Sequence[Artifact], tongue: Language) -> tuple[str, .
         return ()
     last = artifacts[-1]
     if isinstance(last, Training):
-        following = ("status", "stop") if last.goes_on else ("use",) if last.offered else ()
-        return _said(tongue, following)
+        return _said(
+            tongue, ("status", "stop") if last.goes_on else ("use",) if last.offered else ()
+        )
     if isinstance(last, AdapterUse):
         return _said(tongue, ("unuse",) if last.in_use else ())
     if isinstance(last, Change):
         if last.same_as:
             return _said(tongue, ("same", "new", "undo"))
-        return _said(tongue, () if last.action in ("undone", "known") else ("undo",))
+        following = last.more if last.action == "undone" else last.action != "known"
+        return _said(tongue, ("undo",) if following else ())
     if not isinstance(last, Recognition) or (last.outside and last.source != "taught"):
         return ()
     names = [c.name for c in last.candidates[:2]]

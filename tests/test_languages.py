@@ -82,8 +82,12 @@ def test_buttons_speak_the_language_of_the_user(imprint: Imprint, code: str) -> 
     chat = imprint.conversation()
     reply = chat.send(HELLO[code], photos=[drawing("red")])
     assert reply.options == (tables(code, "buttons")["undo"],)
-    chat.send(reply.options[0])
-    assert not imprint.memory.state.labels
+    chat.send(
+        HELLO[code].replace("zorb", "blick").replace("Zorb", "Blick"), photos=[drawing("blue")]
+    )
+    undo = reply.options[0]
+    assert chat.send(undo).options == (undo,), "one more change can be taken back"
+    assert chat.send(undo).options == () and not imprint.memory.state.labels
 
 
 def test_a_no_is_answered_in_its_language() -> None:

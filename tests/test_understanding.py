@@ -279,6 +279,10 @@ def test_a_tool_that_is_not_there_is_said_honestly() -> None:
     ("text", "context", "expected"),
     [
         ("das ist ein Zorb", Context((), (1,), 1), [("teach_label", {"label": "Zorb"})]),
+        ("Nein, das ist doch unsere kleine Tante Hildegard!", Context((), (), 1, True),
+         [("teach_label", {"label": "Tante Hildegard"})]),
+        ("esta es la tía Carmen, mírala", Context((), (1,), 1),
+         [("teach_label", {"label": "tía Carmen"})]),
         ("nein, das ist ein Blick", SAID, [("correct_label", {"label": "blick"})]),
         ("combien y en a-t-il ?", SHOWN,
          [("answer_question", {"question": "how many are there?"})]),

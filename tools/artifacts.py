@@ -188,6 +188,8 @@ class Change:
     """What the taught pictures lack."""
     same_as: str = ""
     """The label that is asked about: the same thing, or a new one? Empty when it is not asked."""
+    more: bool = False
+    """Of *undone*: whether another change can be taken back after it."""
     kind: Literal["change"] = "change"
 
 

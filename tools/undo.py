@@ -60,7 +60,8 @@ def undo(
     else:
         following = phrase(memory.last_change, memory.events)
         lines[-1] += f" “Undo” once more takes back {following}."
-    return "\n".join(lines), [_change(memory.state, name, other) for name, other, _ in told]
+    more = memory.last_change is not None
+    return "\n".join(lines), [_change(memory.state, name, other, more) for name, other, _ in told]
 
 
 def retracted(found: Retraction, events: Sequence[Event]) -> str:
@@ -155,9 +156,10 @@ def _retracted(desk: Desk, seqs: Sequence[int]) -> tuple[str, list[Change]]:
     return text, [_change(after, name) for name in differ or [""]]
 
 
-def _change(state: State, name: str, other: str = "") -> Change:
+def _change(state: State, name: str, other: str = "", more: bool = False) -> Change:
     label = state.find(name)
-    return Change("undone", name, (), len(state.of(label.id)) if label else 0, other=other)
+    number = len(state.of(label.id)) if label else 0
+    return Change("undone", name, (), number, other=other, more=more)
 
 
 def _names(event: Event, events: Sequence[Event]) -> dict[str, str]:

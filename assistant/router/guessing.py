@@ -3,13 +3,14 @@
 Knows nothing of the tables' lines, nor of when a guess is followed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from assistant.router.actions import Action, Context
 from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
 from assistant.router.language import Language, Reading
 from assistant.router.learned import Guess, reader
-from assistant.router.names import name_in
+from assistant.router.names import find_known, name_in
 from assistant.router.pointing import discussed
 from assistant.router.reading import Clause
 
@@ -42,7 +43,20 @@ def guessed(text: str, tongue: Language, context: Context) -> Guess | None:
     """What a text most likely means, by how people say things; None for too long a one."""
     if len(text) > _LONGEST:
         return None
-    return reader(tongue).read(text, context.labels, _before(context))
+    guess = reader(tongue).read(text, context.labels, _before(context))
+    return guess and _titled(guess, tongue, context.labels)
+
+
+def _titled(guess: Guess, tongue: Language, labels: Sequence[str]) -> Guess:
+    """With the titles before a name in it: "Tante Hildegard"."""
+    name, words = guess.slots.get("label", ""), guess.lead.split()
+    if not name[:1].isupper() or find_known(name, labels) is not None:
+        return guess
+    while words and words[-1].casefold() in tongue.titles:
+        if tongue.code != "es" and not words[-1][0].isupper():
+            break
+        name = f"{words.pop()} {name}"
+    return replace(guess, slots={**guess.slots, "label": name}, lead=" ".join(words))
 
 
 def _before(context: Context) -> str:

@@ -52,7 +52,7 @@ class Fit(IntEnum):
     """A line fits a whole sentence of it, or each half of one."""
 
 
-_FROM = {Fit.NOT: POSSIBLE, Fit.PART: LIKELY, Fit.LINE: SURE}
+_FROM = {Fit.NOT: POSSIBLE, Fit.PART: LIKELY, Fit.LINE: 0.85}
 """The probability from which the reader is followed; a name it gives is likely at least."""
 _CLEARLY = {Fit.NOT: 0.0, Fit.PART: 0.6, Fit.LINE: 0.8}
 """How sure of a name the reader must be to put it in place of a line's."""
@@ -106,8 +106,8 @@ def judged(
 
 def _asked_about(guess: Guess, found: Sequence[Clause]) -> bool:
     """Whether a name was rather asked about than given: "How did you see that it was a zorb?"."""
-    certain = guess.probability >= _CERTAIN
-    asking = [c for c in found if c.marked or (c.question and not certain)]
+    sure = guess.probability >= SURE
+    asking = [c for c in found if c.marked or (c.question and not sure)]
     named = any(guess.slots["label"] in c.text for c in asking)
     return named or guess.probability < LIKELY
 

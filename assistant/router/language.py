@@ -47,6 +47,7 @@ class Language:
         self.hedges = frozenset(self._folded(data.get("hedges", "")).split())
         self.negations = frozenset(self._folded(data.get("negations", "")).split())
         self.denying = frozenset(self._folded(data.get("denying", "")).split())
+        self.titles = frozenset(data.get("titles", "").split())
         self.doubtful = frozenset(self._folded(data.get("doubtful", "")).split())
         self.asking = frozenset(self._folded(data.get("asking", "")).split())
         self._data = data
