@@ -28,7 +28,6 @@ _BROAD = (
     "classify_image",
     "find_similar",
     "report_knowledge",
-    "train_adapter",
     "undo",
 )
 """What lines lead to that hold many words of which they know nothing; the others say it."""
