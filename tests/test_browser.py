@@ -152,8 +152,11 @@ def test_a_message_is_edited_said_again_and_taken_back(
         page = screen.page
         screen.say("hello")
         screen.say("this is a zorb", [ONE])
+        # The panel is told last: an edit that begins before the page is at rest is lost to it.
+        expect(page.locator("#imp-side .imp-labels strong")).to_have_text(["zorb"])
         page.locator("#imp-chat button[aria-label=Edit]").last.click()
         page.locator("#imp-chat textarea").fill("describe this")
+        expect(page.locator("#imp-chat textarea")).to_have_value("describe this")
         page.click("#imp-chat button[aria-label=Submit]")
         expect(page.locator("#imp-chat").get_by_text("Described the picture")).to_be_visible()
         screen.wait()
