@@ -27,7 +27,8 @@ from assistant.brains.choosing import Brain
 from assistant.brains.prompting import prompt_for
 from assistant.buttons import agreeing, options_for
 from assistant.consent import Consent, answered, question
-from assistant.thread import result_of, tongue_of
+from assistant.router.speaker import tongue_of
+from assistant.thread import result_of
 from assistant.turns import (
     Event,
     Reply,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 
-from assistant.thread import tongue_of
+from assistant.router.speaker import tongue_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

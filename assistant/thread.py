@@ -13,10 +13,9 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from assistant.router.language import Language, language, spoken
 from assistant.turns import Step, Turn
 
-__all__ = ["messages_for", "result_of", "tongue_of"]
+__all__ = ["messages_for", "result_of"]
 
 _GUIDE = (
     "You are Imprint, an assistant that learns what people show it. Look at pictures, teach and "
@@ -73,9 +72,3 @@ def result_of(step: Step, call_id: str) -> ToolMessage:
         artifact=list(step.artifacts),
         status="success" if step.call.ok else "error",
     )
-
-
-def tongue_of(messages: Sequence[BaseMessage]) -> Language:
-    """The language that the user speaks."""
-    said = (m for m in messages if isinstance(m, HumanMessage))
-    return language(spoken(str(m.additional_kwargs.get("text", m.text)) for m in said))

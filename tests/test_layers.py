@@ -54,6 +54,22 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
             assert name.startswith(places), f"{name} imports {library}"
 
 
+def test_any_module_of_the_assistant_can_be_imported_first() -> None:
+    """No circle of imports that holds only in one order."""
+    script = """
+import importlib, pkgutil, sys
+import assistant.build
+names = [m.name for m in pkgutil.walk_packages(assistant.__path__, "assistant.")]
+for name in names:
+    if not name.startswith(("assistant.ui", "assistant.router.learn")) and "__main__" not in name:
+        for old in [m for m in sys.modules if m.split(".")[0] == "assistant"]:
+            del sys.modules[old]
+        importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_module_is_short_and_says_what_it_is_for(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

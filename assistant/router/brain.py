@@ -1,7 +1,7 @@
 """The router as a langchain-core chat model: reads the last message, answers with tool calls.
 
 Knows nothing of how sentences are understood (:mod:`assistant.router.deciding`). Deterministic,
-offline, well under a millisecond; it words results by joining what the tools said.
+offline, in a few milliseconds; it words results by joining what the tools said.
 """
 
 import re
@@ -25,8 +25,8 @@ from assistant.bound import ToolModel
 from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
 from assistant.router.language import LANGUAGES, Language, language, likely
+from assistant.router.speaker import tongue_of
 from assistant.router.telling import told
-from assistant.thread import tongue_of
 from tools.artifacts import Answer, Change, Recognition
 from tools.training import Training
 

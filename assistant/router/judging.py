@@ -17,9 +17,8 @@ from tools.memory.labels import name_key
 
 __all__ = ["Fit", "judged"]
 
-_CERTAIN = 0.95  # from which the reader takes back a name that a line gives
-
-
+_CERTAIN = 0.95
+"""From which the reader is followed against what a line says plainly."""
 _BROAD = (
     *NAMING,
     "reject_label",
@@ -35,9 +34,11 @@ _GOES_ON = re.compile(r"\s+(?:of|von|vom|de|du|des|del)\s+\S", re.I)
 """What a name goes on with that has a second part."""
 _UNHEARD = ("cancel_training", "use_adapter", "import_memory")
 """What no example is for."""
-_ABOUT_NAMES = (*NAMING, "reject_label", "find_similar", "classify_image", "answer_question")
+_ABOUT_ONE_THING = (*NAMING, "reject_label", "find_similar", "classify_image", "answer_question")
+"""What the tables make of one statement about a picture when they take it apart."""
 _OF_TAUGHT = ("forget_label", "rename_label", "alias_label", "merge_labels")
 _TAKES_BACK = (*_OF_TAUGHT, "undo", "forget_pictures", "forget_since", "")
+"""What may be meant by an order to forget what nobody taught; "" asks whether to forget all."""
 _FILLED = (*NAMING, *_OF_TAUGHT, "teach_answer")
 
 
@@ -72,7 +73,7 @@ def judged(
     if not found or context.wiping or context.doubt is not None:
         return actions  # a question is open that only few words answer
     several = [a for a in actions if a.tool] if understood else []
-    if len(several) > 1 and not _of_one_name(several):
+    if len(several) > 1 and not _may_be_one(several):
         return actions  # several things are done: that is for the tables
     pointing = [c for c in found if c.photos]
     if pointing and (understood or len(found) > 1):
@@ -157,12 +158,12 @@ def _beats(guess: Guess, done: Action, told: Action, fit: Fit, context: Context)
     return bool(done.tool or done.options) or not understood or told.tool in NAMING
 
 
-def _of_one_name(actions: Sequence[Action]) -> bool:
+def _may_be_one(actions: Sequence[Action]) -> bool:
     """Whether all that is done may be one statement of what one picture shows."""
     named = [a for a in actions if a.tool in NAMING]
     return (
         len(named) < 2
-        and all(a.tool in _ABOUT_NAMES for a in actions)
+        and all(a.tool in _ABOUT_ONE_THING for a in actions)
         and not any("photos" in (a.args or {}) for a in actions)
     )
 

@@ -3,7 +3,7 @@
 A small network of convolutions over the words of a message, one a language
 (:mod:`assistant.router.learn` trains it): the intent is read off the whole message, and then for
 each word whether it belongs to a slot of that intent; of all ways to mark the words the likeliest
-that is one is taken (Viterbi, 1967). Runs in numpy, in a fraction of a millisecond. Knows nothing
+that is one is taken (Viterbi, 1967). Runs in numpy, in about a millisecond. Knows nothing
 of tools, and of what came before no more than a word.
 """
 
