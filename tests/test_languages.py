@@ -10,8 +10,10 @@ from assistant.build import Imprint
 from assistant.consent import answered, question
 from assistant.router.deciding import decide
 from assistant.router.language import LANGUAGES, language
+from assistant.router.telling import told
 from tests.fakes import drawing
 from tests.test_router import SITUATIONS
+from tools.artifacts import Matches
 from tools.registry import TOOLS
 from tools.training import Training
 
@@ -88,6 +90,12 @@ def test_buttons_speak_the_language_of_the_user(imprint: Imprint, code: str) -> 
     undo = reply.options[0]
     assert chat.send(undo).options == (undo,), "one more change can be taken back"
     assert chat.send(undo).options == () and not imprint.memory.state.labels
+
+
+@pytest.mark.parametrize("code", ["de", "fr", "es", "zh"])
+def test_a_search_that_finds_nothing_says_so(code: str) -> None:
+    said = told(language(code), [Matches("rotes Haus", ())], {})
+    assert said is not None and "rotes Haus" in said and said[0].isupper() | (code == "zh")
 
 
 def test_a_no_is_answered_in_its_language() -> None:

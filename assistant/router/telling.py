@@ -100,6 +100,8 @@ def _labels(tongue: Language, found: LabelList, args: dict[str, Any]) -> str:
 
 def _matches(tongue: Language, found: Matches, args: dict[str, Any]) -> str:
     names = list(dict.fromkeys(i.label for i in found.items))
+    if found.query and not names:
+        return tongue.result("found_none", query=found.query)
     if names == [found.query]:
         pictures = _counted(tongue, "picture", len(found.items))
         return tongue.result("found_label", label=found.query, pictures=pictures)
