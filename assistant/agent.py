@@ -116,6 +116,11 @@ class _Work:
         )
         if not text and not any(s.call.asked for s in self.steps):
             raise BrainFailed("its answer was empty")
+        # A small model says "done" and does nothing, or tells what is on a picture that it never
+        # saw; one that asks back has its reasons.
+        idle = not self.steps and not text.endswith(("?", "？"))
+        if idle and (consent.open or (consent.looks and not brain.sees)):
+            raise BrainFailed("it used no tool for what you asked")
         return text
 
     def by_rule(self, first: AIMessage | None, max_calls: int) -> Generator[Event, None, str]:

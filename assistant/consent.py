@@ -64,6 +64,8 @@ class Consent:
     def __init__(self, router: "BaseChatModel", messages: Sequence[BaseMessage]) -> None:
         read = router.invoke(list(messages))
         assert isinstance(read, AIMessage)
+        self.looks = any(c["name"] in LOOKING for c in read.tool_calls)
+        """Whether the message asks to look at something."""
         self._wanted = [c for c in read.tool_calls if c["name"] not in LOOKING]
         self._done: list[ToolCall] = []
 
@@ -77,6 +79,11 @@ class Consent:
                 self._done.append(wanted)
                 return ToolCall(name=wanted["name"], args=wanted["args"], id=call["id"])
         return None
+
+    @property
+    def open(self) -> bool:
+        """Whether a change that the user asked for was not carried out."""
+        return bool(self._wanted)
 
     def spent(self, call: ToolCall) -> bool:
         """Whether the user asked for it, and it has been granted already."""

@@ -292,9 +292,54 @@ def test_calls_beyond_the_limit_are_answered_too(opened: Open, server: OpenAISer
 
 
 def test_one_that_never_stops_talking_is_stopped(opened: Open, server: OpenAIServer) -> None:
-    server.enqueue(endless("blah blah blah blah blah blah blah blah ", pause=0.0))
+    server.enqueue(endless(" ".join(f"blah{n}" for n in range(1_000)), pause=0.0))
     reply = opened().conversation().send("go")
-    assert 20_000 < len(reply.text) < 22_000 and server.left.wait(5)
+    assert 20_000 < len(reply.text) < 32_000 and server.left.wait(5)
+
+
+def test_one_that_says_the_same_for_ever_is_stopped(opened: Open, server: OpenAIServer) -> None:
+    server.enqueue(endless("I am here to assist you with that. ", pause=0.0))
+    reply = opened().conversation().send("what can you do?")
+    assert "said the same again and again" in reply.text and server.left.wait(5)
+    assert "I can say what a picture shows" in reply.text or "send me a picture" in reply.text
+
+
+def test_a_list_is_not_the_same_for_ever(opened: Open, server: OpenAIServer) -> None:
+    text = "| a | b |\n|---|---|\n" + "-" * 120 + " one two three four. one two three five."
+    server.enqueue(says(text))
+    assert opened().conversation().send("tell me").text.split() == text.split()
+
+
+@pytest.mark.parametrize("sees", ["", "#text"])
+def test_what_it_only_says_that_it_did_is_done(
+    opened: Open, server: OpenAIServer, sees: str
+) -> None:
+    server.enqueue(says("Done! I have learned that this is a zorb."))
+    imprint = opened(sees)
+    reply = imprint.conversation().send("this is a zorb", [drawing("red")])
+    assert "it used no tool for what you asked" in reply.text and "Learned zorb" in reply.text
+    assert taught(imprint) == ["zorb"]
+
+
+def test_one_that_asks_back_is_let_be(opened: Open, server: OpenAIServer) -> None:
+    server.enqueue(says("The round one or the square one?"))
+    imprint = opened()
+    reply = imprint.conversation().send("this is a zorb", [drawing("red")])
+    assert reply.text == "The round one or the square one?" and taught(imprint) == []
+
+
+def test_a_picture_that_it_never_saw_is_looked_at(opened: Open, server: OpenAIServer) -> None:
+    for suffix, told in (("", "A type of fastener."), ("#text", "A red thing.")):
+        server.enqueue(says("A type of fastener."))
+        reply = opened(suffix).conversation().send("describe this", [drawing("red")])
+        assert told in reply.text
+        assert ("used no tool" in reply.text) == bool(suffix)
+
+
+def test_what_needs_no_tool_is_its_own(opened: Open, server: OpenAIServer) -> None:
+    server.enqueue(says("The capital of France is Paris."))
+    reply = opened("#text").conversation().send("What is the capital of France?")
+    assert reply.text == "The capital of France is Paris."
 
 
 @pytest.mark.parametrize("message", ["this is a zorb", "describe this. it is a zorb"])

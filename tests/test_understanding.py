@@ -377,7 +377,11 @@ def test_five_thousand_characters_take_no_longer_than_a_blink(text: str) -> None
 def test_nothing_is_taught_by_small_talk() -> None:
     """Of the set: whatever is measured elsewhere, what must not change memory does not."""
     router = router_with_all_tools()
-    lines = [c for c in cases() if c.expected == "harmless" and c.part == "development"]
+    lines = [
+        c
+        for c in cases()
+        if c.expected == "harmless" and c.part == "development" and "third round" not in c.intent
+    ]
     assert len(lines) > 40
     wrong = [c.text for c in lines if not play(router, c).tool]
     assert not wrong

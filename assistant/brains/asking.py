@@ -35,6 +35,7 @@ __all__ = ["ask"]
 log = logging.getLogger(__name__)
 _BEAT = 0.25  # seconds; how soon a stop is noticed while the model is silent
 _LONGEST = 20_000  # characters; a model that goes on is stopped there
+_PIECE, _TIMES = 16, 4  # letters at least, and how often they are said one after the other
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.S)
 _READY = AIMessageChunk(content="")
 _HALF_A_TAG = re.compile(r"<[/a-z]{0,6}\Z")
@@ -69,6 +70,8 @@ def ask(brain: Brain, messages: Sequence[BaseMessage]) -> Generator[Token, None,
             sent = spoken
             if len(text) > _LONGEST:
                 break
+            if _circling(text):
+                raise BrainFailed("it said the same again and again")
     finally:
         stopped.set()
     if aside.future.done():
@@ -79,6 +82,13 @@ def ask(brain: Brain, messages: Sequence[BaseMessage]) -> Generator[Token, None,
     if rest:
         yield Token(rest)
     return _message(reduce(add, chunks), sent + rest)
+
+
+def _circling(text: str) -> bool:
+    """Whether it ends in the same words again and again, as small models do for ever."""
+    period = len(text) - _PIECE - text.rfind(text[-_PIECE:], 0, -_PIECE)
+    said = text[-period:]
+    return period < len(text) and text.endswith(said * _TIMES) and any(map(str.isalpha, said))
 
 
 def _reading(

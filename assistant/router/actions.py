@@ -37,6 +37,10 @@ class Context:
     """The training that the last reply was about."""
     offered: str = ""
     """The message that the last reply asked about, "is that what you want?"."""
+    shown: tuple[int, ...] = ()
+    """The photos of the last message before this one that had any, or of this one."""
+    fresh: bool = True
+    """Whether a photo is spoken of: in this message or in the one before."""
     language: str = "en"
     """The language of what was said before."""
 

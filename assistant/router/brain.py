@@ -130,6 +130,8 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
     asked = fresh = wiping = False
     tongue, answered, offered = "en", "", ""
     turn: list[int] = []
+    shown: tuple[int, ...] = ()
+    fresh_photo = False
     calls: dict[str | None, list[int]] = {}
     for message in messages[:last]:
         if isinstance(message, SystemMessage):
@@ -137,6 +139,7 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
         elif isinstance(message, HumanMessage):
             turn = message.additional_kwargs.get("photos", [])
             photos = max([photos, *turn])
+            shown, fresh_photo = tuple(turn) or shown, bool(turn)
             recognised = None if turn else recognised
             asked, fresh, training, answered, offered = False, False, None, "", ""
             open_photos, changed = (), None
@@ -181,6 +184,8 @@ def _context(messages: Sequence[BaseMessage], last: int) -> Context:
         answered=answered,
         training=training,
         offered=offered,
+        shown=shown,
+        fresh=fresh_photo or bool(turn_photos),
         language=tongue,
     )
 

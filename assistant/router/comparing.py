@@ -26,6 +26,11 @@ def _on_compare(reading: Reading, clause: Clause, context: Context) -> Action | 
         if here != clause.photos[0]:
             return Action("compare_images", {"photos": sorted((clause.photos[0], here))})
     typed = [int(n) for n in re.findall(r"\b\d\b", clause.text)]  # "compare 1 and 3"
+    if not typed:
+        said = [clause.tongue.counts.get(w) or clause.tongue.ordinals.get(w, 0)
+                for w in clause.sentence.words]  # fmt: skip
+        typed = [n for n in said if n]
+    typed = [n for n in typed if 0 < n <= context.photo_count]
     photos = list(clause.photos) if len(clause.photos) > 1 else typed if len(typed) == 2 else []
     return Action("compare_images", {"photos": photos} if photos else {})
 

@@ -9,19 +9,24 @@ from dataclasses import replace
 
 from assistant.router.actions import Action, Context
 from assistant.router.answers import agrees, reply_to_question
-from assistant.router.guessing import photo_alone, with_photos
+from assistant.router.guessing import photo_alone, wishes, with_photos
 from assistant.router.handlers import HANDLERS
 from assistant.router.judging import Fit, judged
 from assistant.router.language import LONGEST, Language, language, likely
 from assistant.router.names import named
 from assistant.router.pointing import discussed
 from assistant.router.reading import Clause, clauses, halves, pieces
+from assistant.router.references import Pictures
 from assistant.router.unmatched import ORDERS, unmatched
+from tools.artifacts import Change
 from tools.wording import article, join
 
 __all__ = ["decide"]
 
 _NUMBERED = re.compile(r"(\b(?:photo|picture|image|pic|drawing|number)s?\s*)?#(\d+)", re.I)
+_CHANGE = (
+    "teach_label", "correct_label", "rename_label", "merge_labels", "alias_label", "forget_label",
+)  # fmt: skip
 _MANY = re.compile(r"\b(?:these|those|they|them|both|all)\b", re.I)
 
 
@@ -35,25 +40,78 @@ def decide(message: str, context: Context) -> list[Action]:
         if tongue is not None:
             done = decide(context.offered, replace(context, offered=""))
             return [replace(a, language=tongue.code) for a in done]
+    actions, tongue, exact = _decided(message, tongues, context)
+    parts = [message] if context.wiping else wishes(message, tongues[0], context)
+    deeds = [a for a in actions if a.tool]
+    pictures = {tuple((a.args or {}).get("photos", ())) for a in deeds}
+    placed = exact and len(pictures) == len(deeds) >= len(parts)
+    if len(parts) > 1 and not placed:  # which picture is which, the tables know
+        actions = _one_by_one(parts, tongues, context)
+    return _finished(actions, message, context, tongue)
+
+
+def _decided(
+    message: str, tongues: Sequence[Language], context: Context
+) -> tuple[Sequence[Action], Language, bool]:
+    """What to do about what holds one wish, or what the tables can take apart; in which language,
+    and whether lines of the tables fit it."""
     for tongue in tongues:
         answered = reply_to_question(message, context, tongue)
         if answered is None:
             answered = _whole(message, context, tongue)
         if answered is not None:
-            return _finished(answered, message, context, tongue)
+            return answered, tongue, True
     message = _NUMBERED.sub(lambda m: f"{m[1] or 'picture '}{m[2]}", message)
+    pictures = Pictures(context.turn_photos, context.photo_count, context.shown)
     first: list[Clause] = []
     actions: Sequence[Action] = []
     for tongue in tongues:
-        found = clauses(message, tongue, context.photo_count, context.turn_photos)
+        found = clauses(message, tongue, pictures)
         done, fit = _taken_apart(found, context)
         if fit is not Fit.NOT:
-            chosen = judged(message, found, done, fit, context)
-            return _finished(chosen, message, context, tongue)
+            return judged(message, found, done, fit, context), tongue, fit is Fit.LINE
         if not actions:
             first, actions = found, done
-    actions = judged(message, first, actions, Fit.NOT, context)
-    return _finished(actions, message, context, tongues[0])
+    return judged(message, first, actions, Fit.NOT, context), tongues[0], False
+
+
+def _one_by_one(
+    parts: Sequence[str], tongues: Sequence[Language], context: Context
+) -> Sequence[Action]:
+    """What to do about a message that holds several wishes."""
+    found: list[Action] = []
+    for part in parts:
+        actions, *_ = _decided(_unjoined(part, tongues[0]), tongues, context)
+        found += actions
+        context = _after(context, actions)
+    return found
+
+
+def _unjoined(part: str, tongue: Language) -> str:
+    """Without the words that join it to what came before."""
+    sentence = tongue.read(part)
+    begin = next((i for i, w in enumerate(sentence.words) if w not in tongue.joints), 0)
+    return part[sentence.spans[begin][0] :] if begin else part
+
+
+def _after(context: Context, actions: Sequence[Action]) -> Context:
+    """What the next wish of a message is said with, when these are done."""
+    labels, changed = list(context.labels), context.changed
+    for action in actions:
+        args = action.args or {}
+        new = args.get("new") or args.get("alias") or args.get("into") or args.get("label")
+        if action.tool in _CHANGE and new:
+            if action.tool in ("rename_label", "merge_labels", "forget_label"):
+                labels = [x for x in labels if x != args["label"]]
+            if action.tool != "forget_label" and new not in labels:
+                labels.append(new)
+            changed = Change("taught", new, (), 0)
+    if changed is context.changed:
+        return replace(context, asked=False, doubt=None, wiping=False)
+    return replace(
+        context, labels=tuple(labels), changed=changed, recognised=None, asked=False, doubt=None,
+        wiping=False,
+    )  # fmt: skip
 
 
 def _finished(
@@ -245,6 +303,13 @@ def _forgets(action: Action, label: str | None) -> bool:
     return action.tool == "forget_label" and (action.args or {}).get("label") == label
 
 
+def _corrects(action: Action, taught: Action) -> bool:
+    """Whether a name takes the place of one that the same message gave before."""
+    wrong = (action.args or {}).get("wrong", (taught.args or {}).get("label"))
+    same = wrong == (taught.args or {}).get("label")
+    return action.tool == "correct_label" and same and _same(action, taught)
+
+
 def _correction(action: Action, rejected: Action) -> Action:
     """A name and what it is not, said one after the other."""
     args, wrong = action.args or {}, (rejected.args or {}).get("label")
@@ -262,6 +327,9 @@ def _merged(actions: Sequence[Action], context: Context) -> list[Action]:
             wrong = (last.args or {}).get("label")
             args = {**(action.args or {}), **({"wrong": wrong} if wrong else {})}
             merged[-1] = Action("correct_label", args)
+        elif last and last.tool == "teach_label" and _corrects(action, last):
+            label = (action.args or {})["label"]  # "a wotsit... no, sorry, a doofer"
+            merged[-1] = replace(last, args={**(last.args or {}), "label": label})
         elif last and last.tool == "forget_label" and action.tool == "undo":
             continue  # "forget zorb, remove it": said twice, not taken back
         elif last and last.tool == "undo" and _forgets(action, discussed(context)):

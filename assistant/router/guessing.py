@@ -3,20 +3,22 @@
 Knows nothing of the tables' lines, nor of when a guess is followed.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from assistant.router.actions import Action, Context
 from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
 from assistant.router.language import Language, Reading
-from assistant.router.learned import Guess, reader
+from assistant.router.learned import MUST, Guess, reader
 from assistant.router.names import find_known, name_in
 from assistant.router.pointing import discussed
 from assistant.router.reading import Clause
 
 __all__ = [
     "LIKELY", "NAMING", "POSSIBLE", "SURE", "as_question", "asked_first", "guessed", "meant",
-    "photo_alone", "with_photos",
+    "photo_alone", "wishes", "with_photos",
 ]  # fmt: skip
 
 NAMING = ("teach_label", "correct_label")
@@ -28,6 +30,11 @@ _ASKED_FIRST = {"forget", "forget_today", "merge", "split"}
 _ORDERS = {*_ASKED_FIRST, "undo", "forget_picture", "rename", "alias"}
 _TOLD = 0.65  # from which those are done
 _LONGEST = 400  # characters of what is read
+_OF_WHAT_WAS_SAID = ("alias", "find_label", "split")  # "show me his pictures"
+_TALK = ("nothing", "help", "dont_know", "off_topic")
+_MAY_BEGIN = 0.3  # how likely a further wish must begin at a place that is looked at
+_BESIDE = 2  # words that may stand beside a name which is all that is said
+_READ, _SEVERAL = 0.6, 0.0  # what being read well counts beside that, and when it is enough
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,64 @@ def guessed(text: str, tongue: Language, context: Context) -> Guess | None:
         return None
     guess = reader(tongue).read(text, context.labels, _before(context))
     return guess and _titled(guess, tongue, context.labels)
+
+
+def wishes(text: str, tongue: Language, context: Context) -> list[str]:
+    """A message cut where a further wish begins; whole where it holds but one, or is too long.
+
+    A cut counts for the more the better its parts can be read, and for the less the better the
+    whole can; talk is no wish, and is left with the wish that it stands beside.
+    """
+    if len(text) > _LONGEST:
+        return [text]
+    network, before = reader(tongue), _before(context)
+    cuts = [c for c in network.cuts(text, context.labels, before) if c[1] > _MAY_BEGIN]
+    if not cuts:
+        return [text]
+    places = [0, *(place for place, _ in cuts), len(text)]
+    parts: list[str] = []
+    guesses: list[Guess] = []
+    for start, end in pairwise(places):
+        guess = network.read(text[start:end], context.labels, before)
+        words = tongue.read(text[start:end]).words
+        wish = guess is not None and _is_wish(guess, words, guesses, context, tongue)
+        if parts and not (wish and guesses):
+            parts[-1] += text[start:end]
+        else:
+            parts.append(text[start:end])
+        if guess is not None and wish:
+            guesses.append(guess)
+    whole = network.read(text, context.labels, before)
+    if len(guesses) < 2 or whole is None:
+        return [text]
+    sure = _odds(max(share for _, share in cuts))
+    sure += _READ * (_odds(min(g.probability for g in guesses)) - _odds(whole.probability))
+    return [p.strip() for p in parts] if sure > _SEVERAL else [text]
+
+
+def _is_wish(
+    guess: Guess,
+    words: Sequence[str],
+    before: Sequence[Guess],
+    context: Context,
+    tongue: Language,
+) -> bool:
+    """Whether a part of a message is a wish, beside those ``before`` it."""
+    if guess.intent in _TALK or words[0] in tongue.reasons:
+        return False  # "before I forget: …"
+    if before and (guess.intent, guess.slots) == (before[-1].intent, before[-1].slots):
+        return False  # the same once more
+    if guess.intent != "teach":
+        return True
+    about = context.turn_photos or context.asked or context.recognised or context.changed
+    bare = len(words) <= len(guess.slots["label"].split()) + _BESIDE  # "… and the coffee mug"
+    return bool(about and not (bare and before and before[-1].intent in _ORDERS))
+
+
+def _odds(share: float) -> float:
+    """The logarithm of the odds."""
+    share = min(max(share, 1e-4), 1 - 1e-4)
+    return math.log(share / (1 - share))
 
 
 def _titled(guess: Guess, tongue: Language, labels: Sequence[str]) -> Guess:
@@ -75,15 +140,19 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
 
     A change that it is not sure of is asked about first.
     """
+    if not guess.slots.keys() >= set(MUST.get(guess.intent, ())):
+        return None
     action = _action(guess, clause, context)
     if action is None or not action.tool:
         return action
     naming = action.tool in NAMING
     if naming and _denied(guess, clause.tongue):
         return None
+    if (naming or guess.intent == "reject") and _not_yet(clause):
+        return Action(text=clause.tongue.said("agree"))
     if naming and not context.turn_photos and not context.asked:
         talked = context.recognised is not None or context.changed is not None
-        if context.answered or (not talked and guess.probability < SURE):
+        if context.answered or not (talked or (context.fresh and guess.probability >= SURE)):
             return None  # nobody asked what it is
     # "Should I undo that?" orders nothing, "could you undo that" does: the tables know which.
     asks = guess.intent in _ORDERS and clause.question
@@ -106,6 +175,12 @@ def _action(guess: Guess, clause: Clause, context: Context) -> Action | None:
     tongue = clause.tongue
     said = _Said(clause.sentence, False, tongue, clause.photos)
     label, unsure = guess.slots.get("label"), guess.probability < SURE
+    if label is None and guess.intent in _OF_WHAT_WAS_SAID:
+        spoken_of = discussed(context)
+        if spoken_of is None:
+            return None
+        slots = {"label": spoken_of, **guess.slots}
+        return _action(replace(guess, slots=slots), clause, context)
     match guess.intent:
         case "nothing":
             return (
@@ -139,14 +214,18 @@ def _action(guess: Guess, clause: Clause, context: Context) -> Action | None:
         case "find" if tongue.code != "en" and not context.turn_photos:
             known = _done("find", guess, said, context)
             return known or Action("find_similar", {"query": guess.slots["query"]})
+        case "export_memory" if not tongue.importing.isdisjoint(guess.words):
+            return Action("import_memory", {})
+        case "train" | "training_status" if not tongue.stopping.isdisjoint(guess.words):
+            return Action("cancel_training", {})
+        case "reject" if label is not None and clause.marked:  # "so it isn't a zorb?"
+            return Action("classify_image", {})
         case "reject" if label is None:
             return _done("reject_last", guess, said, context)
         case "detect" if label is not None:
             return _done("detect", replace(guess, slots={"list": label}), said, context)
         case "forget_today" if _of_this_talk(clause):
             return _done("forget_session", guess, said, context)
-        case "split" if label is None and discussed(context) is None:
-            return None
     return _done(guess.intent, guess, said, context)
 
 
@@ -156,6 +235,12 @@ def _done(intent: str, guess: Guess, clause: Clause, context: Context) -> Action
     if done is None or isinstance(done, Action):
         return done
     return done[0] if len(done) == 1 else None
+
+
+def _not_yet(clause: Clause) -> bool:
+    """Whether it speaks of what is to come: "the next one will be a zorb"."""
+    block = clause.tongue.block("not_yet")
+    return block is not None and bool(block.ends(clause.sentence, 0))
 
 
 def _denied(guess: Guess, tongue: Language) -> bool:

@@ -39,6 +39,7 @@ _ABOUT_ONE_THING = (*NAMING, "reject_label", "find_similar", "classify_image", "
 _OF_TAUGHT = ("forget_label", "rename_label", "alias_label", "merge_labels")
 _TAKES_BACK = (*_OF_TAUGHT, "undo", "forget_pictures", "forget_since", "")
 """What may be meant by an order to forget what nobody taught; "" asks whether to forget all."""
+_FURTHER = 0.1  # up to which a message holds one wish
 _FILLED = (*NAMING, *_OF_TAUGHT, "teach_answer")
 
 
@@ -70,11 +71,8 @@ def judged(
     ``found`` are the clauses of the message, ``fit`` says how well the tables know it.
     """
     understood = fit is not Fit.NOT
-    if not found or context.wiping or context.doubt is not None:
+    if not found or context.wiping or (context.doubt is not None and understood):
         return actions  # a question is open that only few words answer
-    several = [a for a in actions if a.tool] if understood else []
-    if len(several) > 1 and not _may_be_one(several):
-        return actions  # several things are done: that is for the tables
     pointing = [c for c in found if c.photos]
     if pointing and (understood or len(found) > 1):
         return actions
@@ -85,6 +83,9 @@ def judged(
     guess = guessed(message, tongue, context)
     if guess is None or guess.probability < _FROM[Fit.NOT]:
         return actions
+    several = [a for a in actions if a.tool] if understood else []
+    if len(several) > 1 and guess.further > _FURTHER and not _may_be_one(several):
+        return actions  # several things are done: that is for the tables
     clause = found[0]
     if len(found) > 1:
         asking = [c for c in found if c.question]
@@ -115,6 +116,8 @@ def _asked_about(guess: Guess, found: Sequence[Clause]) -> bool:
 def _is_all_of(guess: Guess, done: Action, several: Sequence[Action]) -> bool:
     """Whether what the tables take for several things is one: "A zorb?? That's Nan!"."""
     asked = any("labels" in (a.args or {}) for a in several)  # "zorb or blick, what is it?"
+    if guess.further <= _FURTHER and not asked:
+        return guess.probability >= SURE and bool(done.tool)  # "where is Rex, circle him"
     one = done.tool in NAMING or (done.tool == "classify_image" and not asked)
     return one and guess.probability >= _CERTAIN
 
@@ -138,6 +141,10 @@ def _beats(guess: Guess, done: Action, told: Action, fit: Fit, context: Context)
     other = untaught and done.tool in _TAKES_BACK  # "forget all of it, all": no label
     if guess.probability < (LIKELY if other else _FROM[fit]):
         return False
+    if told.tool == "reject_label" and done.tool in NAMING and _label(told) == _label(done):
+        return False  # "neither is a zorb"
+    if told.tool == done.tool == "classify_image":
+        return "labels" in (done.args or {}) and "labels" not in (told.args or {})
     if guess.intent == "find_label" and told.tool == done.tool:
         return True  # "pull up | the blick flicks"
     if told.tool == done.tool or {told.tool, done.tool} <= set(NAMING):
@@ -150,6 +157,10 @@ def _beats(guess: Guess, done: Action, told: Action, fit: Fit, context: Context)
         return False
     if fit is Fit.LINE and told.tool not in _BROAD and not untaught:
         return certain and told.tool in _FILLED
+    if fit is Fit.PART and not done.tool and guess.probability >= SURE:
+        return True  # "I'll ask | and get back to you"
+    if guess.intent == "nothing" and told.tool in NAMING and not context.turn_photos:
+        return guess.probability >= SURE  # "what a mess this is"
     kept = told.tool in NAMING and done.tool not in (*_OF_TAUGHT, "undo", "reject_label")
     if fit is Fit.LINE and not certain and (kept or not done.tool):
         return False

@@ -48,6 +48,8 @@ class Language:
         self.negations = frozenset(self._folded(data.get("negations", "")).split())
         self.denying = frozenset(self._folded(data.get("denying", "")).split())
         self.titles = frozenset(data.get("titles", "").split())
+        self.importing = frozenset(self._folded(data.get("importing", "")).split())
+        self.stopping = frozenset(self._folded(data.get("stopping", "")).split())
         self.doubtful = frozenset(self._folded(data.get("doubtful", "")).split())
         self.asking = frozenset(self._folded(data.get("asking", "")).split())
         self._data = data

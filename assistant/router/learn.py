@@ -1,7 +1,8 @@
 """``python -m assistant.router.learn``: train the learned reader with ``examples/*.txt``.
 
 An example is a line under a heading ``## INTENT BEFORE``, its slots marked as
-``[what fills it](slot)``. Writes ``learned/*.npz``, which a test compares with the examples. Only
+``[what fills it](slot)``; in a line under ``## several BEFORE`` each wish begins with its
+``<intent>``. Writes ``learned/*.npz``, which a test compares with the examples. Only
 this needs torch. Knows nothing of how the router uses the reader.
 """
 
@@ -13,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +28,8 @@ from assistant.router.language import LANGUAGES, Language, language
 from assistant.router.learned import BEFORE, DILATIONS, SLOTS, TAGS, Reader, checksum
 
 __all__ = [
-    "TAUGHT", "Example", "Network", "as_reader", "examples_in", "fingerprint", "fit", "main",
-    "save",
+    "SEVERAL", "TAUGHT", "Example", "Network", "as_reader", "examples_in", "fingerprint", "fit",
+    "main", "save",
 ]  # fmt: skip
 
 HERE = Path(__file__).parent
@@ -40,6 +42,9 @@ TAUGHT = {
 }  # fmt: skip
 """The names that stand for taught ones in the examples of a language."""
 _SLOT = re.compile(r"\[([^\]]+)\]\((\w+)\)")
+SEVERAL = "several"
+"""What stands for the intent of an example that holds several wishes."""
+_WISH = re.compile(r"<(\w+)>")
 _RENAMED = {"teach": "label", "is_it": "label", "rename": "other", "alias": "other"}
 """Which slot of an intent may hold what nobody taught."""
 _LEAST = 2  # examples that a word or a feature must be in
@@ -49,7 +54,27 @@ _EPOCHS, _STEPS = 13, 1_000  # at least so many of each
 _DROPPED = 0.3  # of the numbers
 _HIDDEN = 0.05  # of the words, shown as if they were rare
 _UNTOLD = 0.25  # of the examples, shown without what came before
-_IGNORED = -100
+_IGNORED = -100  # what torch's cross entropy leaves out
+_PAIRED = 0.35  # of the examples, once more beside another
+_BEGUN = torch.tensor(4.0)  # times a word counts with which a further wish begins: they are few
+_TALKED, _FIRST = 0.4, 0.65  # of those with talk in place of one, and with the talk before the wish
+_ALONE = ("several", "help", "dont_know", "off_topic", "nothing")
+_JOINTS = {
+    code: tuple(x.replace("_", " ").replace("\\", "\n") for x in text.split())
+    for code, text in {
+        "en": """._ ._ ._ !_ \\ _ ;_ _-_ ,_ ,_ ,_and_ _and_ _and_ _and_then_ ,_then_ _then_ ._Then_
+            ._Also_ _also_ _and_also_ _plus_ ,_plus_ _but_first_ _&_ _after_that_ ._And_ ._Now_""",
+        "de": """._ ._ ._ !_ \\ _ ;_ _-_ ,_ ,_ ,_und_ _und_ _und_ _und_dann_ ,_dann_ _dann_ ._Dann_
+            ._Außerdem_ _und_außerdem_ _danach_ ,_aber_erst_ _und_noch_ ._Und_ ._Jetzt_""",
+        "fr": """._ ._ ._ !_ \\ _ ;_ _-_ ,_ ,_ ,_et_ _et_ _et_ _et_puis_ ,_puis_ _puis_ ._Puis_
+            ._Aussi_ _et_aussi_ _ensuite_ ,_ensuite_ _mais_d'abord_ ._Et_ ._Maintenant_""",
+        "es": """._ ._ ._ !_ \\ _ ;_ _-_ ,_ ,_ ,_y_ _y_ _y_ _y_luego_ ,_luego_ _luego_ ._Luego_
+            ._También_ _y_también_ _después_ ,_y_después_ _pero_primero_ ._Y_ ._Ahora_""",
+        "zh": """。 。 。 ！ \\ _ ， ， ， ； ，然后 ，再 然后 ，还有
+            ，顺便 ，另外 。另外 ，接着 ，同时 ，也 。现在""",
+    }.items()
+}
+"""What may join two wishes in one message; "_" is a space, a backslash a new line."""
 
 
 @dataclass(frozen=True)
@@ -62,27 +87,43 @@ class Example:
     text: str
     slots: tuple[tuple[int, int, str], ...]
     """From which to which character what fills which slot."""
+    starts: tuple[int, ...] = ()
+    """The characters at which a further wish begins."""
 
 
 def examples_in(text: str) -> Iterator[Example]:
-    """The examples of a file. Raises ValueError, with the line, for one that is none."""
+    """The examples of a file; of a line with several wishes the whole, and then each of them.
+
+    Raises ValueError, with the line, for one that is none.
+    """
     intent = before = ""
     for line in filter(None, map(str.strip, text.splitlines())):
         if line.startswith("## "):
             intent, before = line[3:].split()
+        elif intent == SEVERAL:
+            lead, *wishes = _WISH.split(line)
+            if lead or len(wishes) < 4:
+                raise ValueError(f"{line!r}: no line of several wishes.")
+            parts = [_example(i, before, w) for i, w in zip(wishes[::2], wishes[1::2], strict=True)]
+            ends = list(accumulate(len(p.text) for p in parts))
+            yield Example(SEVERAL, before, "".join(p.text for p in parts), (), tuple(ends[:-1]))
+            yield from parts
         elif not line.startswith("#"):
-            plain, slots, place = "", [], 0
-            for found in _SLOT.finditer(line):
-                plain += line[place : found.start()]
-                slots.append((len(plain), len(plain) + len(found[1]), found[2]))
-                plain += found[1]
-                place = found.end()
-            # A correction says what a thing is, as a teaching does: what came before tells them
-            # apart.
-            meant = "teach" if intent == "correct" else intent
-            if before not in BEFORE or any(s not in SLOTS.get(meant, ()) for _, _, s in slots):
-                raise ValueError(f"{line!r}: no line for {intent!r} after {before!r}.")
-            yield Example(meant, before, plain + line[place:], tuple(slots))
+            yield _example(intent, before, line)
+
+
+def _example(intent: str, before: str, line: str) -> Example:
+    plain, slots, place = "", [], 0
+    for found in _SLOT.finditer(line):
+        plain += line[place : found.start()]
+        slots.append((len(plain), len(plain) + len(found[1]), found[2]))
+        plain += found[1]
+        place = found.end()
+    # A correction says what a thing is, as a teaching does: what came before tells them apart.
+    meant = "teach" if intent == "correct" else intent
+    if before not in BEFORE or any(s not in SLOTS.get(meant, ()) for _, _, s in slots):
+        raise ValueError(f"{line!r}: no line for {intent!r} after {before!r}.")
+    return Example(meant, before, plain + line[place:], tuple(slots))
 
 
 class Network(nn.Module):
@@ -102,10 +143,15 @@ class Network(nn.Module):
         self.meant = nn.Embedding(intents, _WIDTH)
         self.mark = nn.Conv1d(_WIDTH, _WIDTH, 3, padding=1)
         self.tags = nn.Linear(_WIDTH, len(TAGS))
+        self.begin = nn.Conv1d(_WIDTH, _WIDTH, 3, padding=1)
+        self.starts = nn.Linear(_WIDTH, 1)
         self.drop = nn.Dropout(_DROPPED)
 
-    def forward(self, features: Tensor, before: Tensor, intent: Tensor) -> tuple[Tensor, Tensor]:
-        """The scores of intents (B, I), and those of tags (B, T, len(TAGS)) given the intents.
+    def forward(
+        self, features: Tensor, before: Tensor, intent: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The scores of intents (B, I), those of tags (B, T, len(TAGS)) given the intents, and
+        those of each word that a further wish begins with it (B, T).
 
         ``features`` (B, T, F) are rows of the table, from 1; a word that is none has only 0.
         """
@@ -120,7 +166,10 @@ class Network(nn.Module):
         )
         told = (seen + self.meant(intent)[:, None]) * there
         told = told + self._over(self.mark, told)
-        return self.intent(self.drop(pooled)), self.tags(self.drop(told))
+        begun = seen * there
+        begun = begun + self._over(self.begin, begun)
+        starts = self.starts(self.drop(begun)).squeeze(2)
+        return self.intent(self.drop(pooled)), self.tags(self.drop(told)), starts
 
     def _over(self, layer: nn.Module, seen: Tensor) -> Tensor:
         return functional.gelu(layer(seen.transpose(1, 2)).transpose(1, 2), approximate="tanh")
@@ -131,19 +180,23 @@ class _Row(NamedTuple):
     tags: list[int]
     intent: int
     before: int
+    starts: list[float]
 
 
 def fit(examples: Sequence[Example], tongue: Language, *, epochs: int | None = None) -> Reader:
     """The reader of a language.
 
     In each epoch the examples that give a name are seen a second time with other names, so that
-    it learns what stands around them. The same examples give the same reader on one machine.
+    it learns what stands around them; some are put together in pairs, so that it learns where a
+    wish ends and another begins, and some have talk beside them, so that it learns where none does.
+    The same examples give the same reader on one machine.
     """
     torch.manual_seed(0)
     chance = random.Random(0)
     labels = TAUGHT[tongue.code]
     seen = [(e, t) for e in examples if (t := tokens_in(e.text, labels, tongue))]
-    tagged = [(e, t, tag) for e, tokens in seen for t, tag in _tagged(e, tokens)]
+    whole = [(e, tokens) for e, tokens in seen if e.intent != SEVERAL]
+    tagged = [(e, t, tag) for e, tokens in whole for t, tag in _tagged(e, tokens)]
     words = Counter(t.word for _, t, tag in tagged if tag == "O" and not t.taught)
     common = frozenset(w for w, n in words.items() if n >= _LEAST)
     counts = Counter(
@@ -151,7 +204,7 @@ def fit(examples: Sequence[Example], tongue: Language, *, epochs: int | None = N
     )
     keys = sorted(key for key, n in counts.items() if n >= _LEAST)
     places = {key: place for place, key in enumerate(keys, 1)}
-    intents = sorted({e.intent for e in examples})
+    intents = sorted({e.intent for e, _ in whole})
     rare = places.get(checksum("w=¤"), 0)
 
     def row(example: Example, tokens: Sequence[Token]) -> _Row:
@@ -163,33 +216,42 @@ def fit(examples: Sequence[Example], tongue: Language, *, epochs: int | None = N
             if chance.random() < _HIDDEN:
                 features[0] = rare
         tags = [TAGS.index(tag) for _, tag in _tagged(example, tokens)]
+        intent = _IGNORED
+        if example.intent == SEVERAL:
+            tags = [_IGNORED] * len(tags)
+        else:
+            intent = intents.index(example.intent)
+        firsts = {next((t for t in tokens if t.end > s), tokens[0]) for s in example.starts}
+        starts = [float(t in firsts) for t in tokens]
         before = "any" if chance.random() < _UNTOLD else example.before
         if before == "none":  # what fits in the middle of anything fits behind an answer, too
             before = chance.choice(("none", "said"))
-        return _Row(found, tags, intents.index(example.intent), BEFORE.index(before))
+        return _Row(found, tags, intent, BEFORE.index(before), starts)
 
     network = Network(len(keys), len(intents))
     epochs = epochs or max(_EPOCHS, _STEPS * _BATCH // len(seen))
     optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
     renamed = sum(e.intent in _RENAMED for e in examples)
-    steps = epochs * -(-(len(seen) + renamed) // _BATCH)
+    paired = int(_PAIRED * len(examples))
+    steps = epochs * -(-(len(seen) + renamed + paired) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps, pct_start=0.1)
     network.train()
     for epoch in range(epochs):
-        swapped = [
-            (e, t) for e in _renamed(examples, chance) if (t := tokens_in(e.text, labels, tongue))
-        ]
-        rows = [row(e, t) for e, t in [*seen, *swapped]]
+        new = [*_renamed(examples, chance), *_paired(examples, paired, tongue.code, chance)]
+        made = [(e, t) for e in new if (t := tokens_in(e.text, labels, tongue))]
+        rows = [row(e, t) for e, t in [*seen, *made]]
         rows.sort(key=lambda r: len(r.tags) + 4 * chance.random())
         batches = [rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)]
         chance.shuffle(batches)
         total = 0.0
         for batch in batches:
-            features, tags, intent, before = _tensors(batch)
-            told, marked = network(features, before, intent)
-            loss = functional.cross_entropy(told, intent, label_smoothing=0.05)
-            loss = loss + functional.cross_entropy(
-                marked.transpose(1, 2), tags, ignore_index=_IGNORED
+            features, tags, intent, before, starts = _tensors(batch)
+            told, marked, begun = network(features, before, intent.clamp(min=0))
+            loss = _left_out(functional.cross_entropy(told, intent, label_smoothing=0.05))
+            loss = loss + _left_out(functional.cross_entropy(marked.transpose(1, 2), tags))
+            there = starts >= 0
+            loss = loss + functional.binary_cross_entropy_with_logits(
+                begun[there], starts[there], pos_weight=_BEGUN
             )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -250,17 +312,68 @@ def _renamed(examples: Sequence[Example], chance: random.Random) -> Iterator[Exa
             yield replace(example, text=text + example.text[place:], slots=tuple(slots))
 
 
-def _tensors(rows: Sequence[_Row]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Features (B, T, F) and tags (B, T) of rows, filled up to the longest; intents; before."""
+def _paired(
+    examples: Sequence[Example], number: int, code: str, chance: random.Random
+) -> Iterator[Example]:
+    """So many pairs of examples in one message: two wishes, or a wish and talk beside it."""
+    wishes: dict[str, list[Example]] = {}
+    talk: dict[str, list[Example]] = {}
+    for example in examples:
+        if example.intent == "nothing":
+            talk.setdefault(example.before, []).append(example)
+        elif example.intent not in _ALONE:
+            wishes.setdefault(example.before, []).append(example)
+    if not wishes:
+        return
+    weights = [len(x) for x in wishes.values()]
+    for _ in range(number):
+        (before,) = chance.choices(list(wishes), weights)
+        one, other = chance.choice(wishes[before]), chance.choice(wishes[before])
+        if before in talk and chance.random() < _TALKED:
+            said = chance.choice(talk[before])
+            one, other = (said, one) if chance.random() < _FIRST else (one, said)
+        yield _put_together(one, other, chance.choice(_JOINTS[code]))
+
+
+def _put_together(one: Example, other: Example, joint: str) -> Example:
+    """One message of two, the later of which begins with what joins them."""
+    first, later = one.text.rstrip(), other.text
+    named = any(start == 0 for start, _, _ in other.slots)
+    if joint[0] not in ".!。！\n":
+        first = first.rstrip(".!。！")
+        if not named and later[1:2].islower():
+            later = later[0].lower() + later[1:]
+    elif first[-1:] in "?!.？！。":
+        joint = joint[1:]
+    mark = len(joint) - len(joint.lstrip(" ,;.!-–\n，。；、！"))
+    begins, shift = len(first) + mark, len(first) + len(joint)
+    slots = (*one.slots, *((a + shift, b + shift, s) for a, b, s in other.slots))
+    talked = [e for e in (one, other) if e.intent != "nothing"]
+    text = first + joint + later
+    if len(talked) == 1:
+        return Example(talked[0].intent, one.before, text, slots)
+    return Example(SEVERAL, one.before, text, (), (begins,))
+
+
+def _left_out(loss: Tensor) -> Tensor:
+    """The loss, or none where all of a batch was to be ignored."""
+    return loss if bool(torch.isfinite(loss)) else loss.new_zeros(())
+
+
+def _tensors(rows: Sequence[_Row]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Features (B, T, F), tags and starts (B, T) of rows, filled up to the longest; intents and
+    before (B,)."""
     length = max(len(r.tags) for r in rows)
     features = torch.zeros(len(rows), length, len(rows[0].features[0]), dtype=torch.long)
     tags = torch.full((len(rows), length), _IGNORED)
+    starts = torch.full((len(rows), length), -1.0)
     for place, row in enumerate(rows):
         features[place, : len(row.tags)] = torch.tensor(row.features)
         tags[place, : len(row.tags)] = torch.tensor(row.tags)
+        starts[place, : len(row.tags)] = torch.tensor(row.starts)
     return (
         features, tags, torch.tensor([r.intent for r in rows]),
-        torch.tensor([r.before for r in rows]),
+        torch.tensor([r.before for r in rows]), starts,
     )  # fmt: skip
 
 

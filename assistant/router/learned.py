@@ -7,11 +7,13 @@ that is one is taken (Viterbi, 1967). Runs in numpy, in about a millisecond. Kno
 of tools, and of what came before no more than a word.
 """
 
+import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import as_file, files
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -41,12 +43,11 @@ SLOTS: Mapping[str, tuple[str, ...]] = {
 MUST: Mapping[str, tuple[str, ...]] = {
     "teach": ("label",),
     "is_it": ("label",),
-    "find_label": ("label",),
     "find": ("query",),
     "forget": ("label",),
     "rename": ("label", "other"),
     "merge": ("label", "other"),
-    "alias": ("label", "other"),
+    "alias": ("other",),
     "teach_answer": ("question", "answer"),
 }
 """Those without which it means nothing."""
@@ -68,6 +69,10 @@ _OPENING, _CLOSING = "\"'“«„‘<「", "\"'”“»’>」"
 Array = npt.NDArray[np.float32]
 
 
+_Look = tuple[list[Token], Array, Array]
+"""The words of a message, each with its neighbours in view, and how likely a wish begins there."""
+
+
 @dataclass(frozen=True)
 class Guess:
     """What a message most likely means."""
@@ -83,6 +88,8 @@ class Guess:
     """All words of the message."""
     lead: str = ""
     """What was typed before the label."""
+    further: float = 0.0
+    """How likely it holds a further wish, in [0, 1]."""
 
 
 def checksum(feature: str) -> int:
@@ -110,6 +117,9 @@ class Reader:
             for name, value in weights.items()
             if name != "keys"
         }
+        table = self.weights["features.weight"]
+        self._rows = np.concatenate([table, np.zeros_like(table[:1])])
+        """The numbers of each feature, and of one that is not known: none (F + 1, d)."""
         self._kernels = {
             name.removesuffix(".weight"): value.transpose(2, 1, 0).reshape(-1, value.shape[0])
             for name, value in self.weights.items()
@@ -122,10 +132,9 @@ class Reader:
 
         ``labels`` are the names that are taught; ``before`` is one of :data:`BEFORE`.
         """
-        tokens = tokens_in(text, labels, self.tongue)
+        tokens, seen, begun = self._looked(text, tuple(labels), before)
         if not tokens:
             return None
-        seen = self._seen(text, tokens, before)
         pooled = np.concatenate([seen.max(axis=0), seen.mean(axis=0)])
         scores = _log_softmax(self._linear("intent", pooled))
         best = int(scores.argmax())
@@ -136,12 +145,35 @@ class Reader:
         lead = ""
         if slots:
             marks = self._marks(seen, best)
-            for slot, (start, end) in _spans(marks, intent).items():
+            for slot, (start, end, sure) in _spans(marks, intent).items():
                 filled[slot] = _typed(text, tokens[start].start, tokens[end - 1].end)
                 lead = text[: tokens[start].start] if slot == "label" else lead
-                surety[slot] = float(np.exp(_belonging(marks, slot)[start:end]).mean())
+                surety[slot] = sure
         words = frozenset(t.word for t in tokens)
-        return Guess(intent, float(np.exp(scores[best])), filled, surety, words, lead)
+        further = float(begun[1:].max(initial=0.0))
+        return Guess(intent, float(np.exp(scores[best])), filled, surety, words, lead, further)
+
+    def cuts(self, text: str, labels: Sequence[str], before: str) -> list[tuple[int, float]]:
+        """The characters of ``text`` at which a further wish may begin, and how likely each is,
+        in [0, 1]; the arguments are those of :meth:`read`."""
+        tokens, _, begun = self._looked(text, tuple(labels), before)
+        return [
+            (_opened(text, token.start), float(share))
+            for token, share in zip(tokens[1:], begun[1:], strict=True)
+        ]
+
+    @cached_property
+    def _looked(self) -> Callable[[str, tuple[str, ...], str], _Look]:
+        # A message is looked at for where it may be cut, and read whole when it is not.
+        def look(text: str, labels: tuple[str, ...], before: str) -> _Look:
+            tokens = tokens_in(text, labels, self.tongue)
+            if not tokens:
+                none = np.zeros(0, np.float32)
+                return tokens, none[:, None], none
+            seen = self._seen(text, tokens, before)
+            return tokens, seen, self._begun(seen)
+
+        return lru_cache(maxsize=8)(look)
 
     def _seen(self, text: str, tokens: Sequence[Token], before: str) -> Array:
         """The words of a message, each with its neighbours in view (T, d)."""
@@ -150,9 +182,8 @@ class Reader:
             dtype=np.uint32,
         )
         places = np.searchsorted(self.keys, sums)
-        places[places == len(self.keys)] = 0
-        known = (self.keys[places] == sums)[:, :, None]
-        seen: Array = (self.weights["features.weight"][places] * known).sum(axis=1)
+        places[self.keys.take(places, mode="clip") != sums] = len(self.keys)  # the row of none
+        seen: Array = np.add.reduce(self._rows.take(places, axis=0), axis=1)
         seen += self.weights["before.weight"][BEFORE.index(before)]
         each = np.full(seen.shape[1], 1 / seen.shape[1], np.float32)
         for layer, dilation in enumerate(DILATIONS):
@@ -162,6 +193,12 @@ class Reader:
             even += self.weights[f"norms.{layer}.bias"]
             seen += _gelu(self._convolved(f"layers.{layer}", even, dilation))
         return seen
+
+    def _begun(self, seen: Array) -> Array:
+        """For each word how likely a further wish begins with it (T,)."""
+        seen = seen + _gelu(self._convolved("begin", seen, 1))
+        found: Array = np.exp(-np.logaddexp(0, -self._linear("starts", seen)[:, 0]))
+        return found
 
     def _marks(self, seen: Array, intent: int) -> Array:
         """For each word the logarithm of the probability of each tag (T, len(TAGS))."""
@@ -187,7 +224,14 @@ class Reader:
 
 def _gelu(x: Array) -> Array:
     """As torch has it, approximated by tanh."""
-    found: Array = 0.5 * x * (1 + np.tanh(_TANH * (x + 0.044715 * x * x * x)))
+    found: Array = x * x  # and on in place: of so few numbers an array costs more than they do
+    found *= _TANH * np.float32(0.044715)
+    found += _TANH
+    found *= x
+    np.tanh(found, out=found)
+    found += 1
+    found *= x
+    found *= 0.5
     return found
 
 
@@ -199,21 +243,29 @@ def _log_softmax(scores: Array) -> Array:
 
 def _typed(text: str, start: int, end: int) -> str:
     """What was typed there, with the quotes and brackets that belong to it."""
-    while start and text[start - 1] in _OPENING:
-        start -= 1
+    start = _opened(text, start)
     while end < len(text) and text[end] in _CLOSING:
         end += 1
     return text[start:end]
 
 
-def _belonging(marks: Array, slot: str) -> Array:
-    """For each word how likely it belongs to a slot (T,), as a logarithm."""
-    found: Array = np.logaddexp(marks[:, TAGS.index(f"B{slot}")], marks[:, TAGS.index(f"I{slot}")])
+def _opened(text: str, start: int) -> int:
+    """Where the quotes and brackets begin that are opened before a place."""
+    while start and text[start - 1] in _OPENING:
+        start -= 1
+    return start
+
+
+def _belonging(marks: Array, slot: str) -> list[float]:
+    """For each word how likely it belongs to a slot, as a logarithm."""
+    begins, goes_on = TAGS.index(f"B{slot}"), TAGS.index(f"I{slot}")
+    found: list[float] = np.logaddexp(marks[:, begins], marks[:, goes_on]).tolist()
     return found
 
 
-def _spans(marks: Array, intent: str) -> dict[str, tuple[int, int]]:
-    """From which to which word each slot is filled; one that must be is, however unlikely."""
+def _spans(marks: Array, intent: str) -> dict[str, tuple[int, int, float]]:
+    """From which to which word each slot is filled, and how likely each of those belongs to it, on
+    average; one that must be filled is, however unlikely."""
     slots = SLOTS[intent]
     runs = _runs(marks, slots)
     found = {}
@@ -221,48 +273,40 @@ def _spans(marks: Array, intent: str) -> dict[str, tuple[int, int]]:
         belongs = _belonging(marks, slot)
         own = [span for name, span in runs if name == slot]
         if not own and slot in MUST.get(intent, ()):
-            free = belongs.copy()
-            for _, (start, end) in runs:
-                free[start:end] = _NEVER
-            place = int(free.argmax())
-            if free[place] > _NEVER:
-                own = [(place, place + 1)]
+            taken = {i for _, (start, end) in runs for i in range(start, end)}
+            free = [i for i in range(len(belongs)) if i not in taken]
+            own = [(i, i + 1) for i in free if belongs[i] == max(belongs[j] for j in free)][:1]
         if own:
-            found[slot] = max(own, key=lambda span: float(belongs[span[0] : span[1]].mean()))
+            start, end = max(own, key=lambda span: fmean(belongs[span[0] : span[1]]))
+            found[slot] = (start, end, fmean(map(math.exp, belongs[start:end])))
     return found
 
 
 def _runs(marks: Array, slots: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
     """The likeliest marking: a slot goes on only where it has begun."""
-    names, allowed, begins, follows = _grammar(tuple(slots))
-    best = marks[0, allowed] + begins
-    back = []
-    for row in marks[1:, allowed]:
-        ways = best[:, None] + follows
-        back.append(ways.argmax(axis=0))
-        best = ways.max(axis=0) + row
-    path = [int(best.argmax())]
+    tags = [tag for tag in TAGS if tag == "O" or tag[1:] in slots]
+    # Of so few tags a list is quicker than an array. One that goes on has two that may be before
+    # it, the others have all: then it is the likeliest.
+    rows = marks[:, [TAGS.index(tag) for tag in tags]].tolist()
+    best = [_NEVER if tag[0] == "I" else score for tag, score in zip(tags, rows[0], strict=True)]
+    back: list[list[int]] = []
+    for row in rows[1:]:
+        top = best.index(max(best))
+        ways = [max(i - 1, i, key=best.__getitem__) if t[0] == "I" else top
+                for i, t in enumerate(tags)]  # fmt: skip
+        back.append(ways)
+        best = [best[way] + score for way, score in zip(ways, row, strict=True)]
+    path = [best.index(max(best))]
     for step in reversed(back):
-        path.append(int(step[path[-1]]))
+        path.append(step[path[-1]])
     found: list[tuple[str, tuple[int, int]]] = []
     for place, tag in enumerate(reversed(path)):
-        mark, slot = names[tag][0], names[tag][1:]
+        mark, slot = tags[tag][0], tags[tag][1:]
         if mark == "B":
             found.append((slot, (place, place + 1)))
         elif mark == "I":
             found[-1] = (slot, (found[-1][1][0], place + 1))
     return found
-
-
-@cache
-def _grammar(slots: tuple[str, ...]) -> tuple[list[str], list[int], Array, Array]:
-    """The tags that words may have and their numbers; what forbids one at the beginning (t,), and
-    after another (t, t)."""
-    allowed = [i for i, tag in enumerate(TAGS) if tag == "O" or tag[1:] in slots]
-    names = [TAGS[i] for i in allowed]
-    begins = [_NEVER if n[0] == "I" else 0.0 for n in names]
-    follows = [[0.0 if n[0] != "I" or m[1:] == n[1:] else _NEVER for n in names] for m in names]
-    return names, allowed, np.array(begins, np.float32), np.array(follows, np.float32)
 
 
 @lru_cache(maxsize=5)

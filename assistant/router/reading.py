@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from assistant.router.grammar import Template
 from assistant.router.language import LONGEST, Language
+from assistant.router.references import Pictures, referred
 from assistant.router.sides import sided
 from assistant.router.spelling import Sentence
 
@@ -22,9 +23,7 @@ _END = re.compile(
 )
 _TAIL = 6  # words of what only ends a sentence
 _MOST = 24  # clauses of a message that are read
-_ONES = ("nth", "last", "before", "lasttwo", "firsttwo", "all", "left", "middle", "right")
 _CUTS = ",，、;；–—-()"
-_SIDES = ("left", "middle", "right")
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,11 @@ class Clause:
         return not end or end == len(words) or bool(subjects and subjects.ends(self.sentence, end))
 
 
-def clauses(
-    message: str, tongue: Language, photo_count: int, turn_photos: tuple[int, ...]
-) -> list[Clause]:
+def clauses(message: str, tongue: Language, pictures: Pictures) -> list[Clause]:
     """The sentences of a message without politeness, picture references put as "this"."""
     found: list[Clause] = []
     oil: list[Clause] = []
+    pointed: list[int] = []
     start = 0
     for end in [*_END.finditer(message), None]:
         part = message[start : end.start() if end else len(message)].strip()
@@ -80,11 +78,13 @@ def clauses(
             found.append(Clause(whole, asks, tongue))
             continue
         sentence, asks = _plain(whole, tongue, asks)
-        if several := sided(sentence, tongue, photo_count, turn_photos):
+        if several := sided(sentence, tongue, pictures.group):
             last = several[-1][1]
             found += [Clause(s, asks and s is last, tongue, (n,)) for n, s in several]
             continue
-        clause = _referred(Clause(sentence, asks, tongue), photo_count, turn_photos)
+        sentence, photos = referred(sentence, tongue, pictures, pointed)
+        pointed += photos
+        clause = Clause(sentence, asks, tongue, photos)
         lead = tongue.block("lead")
         dull = lead is not None and len(whole.words) in lead.ends(whole, 0) and not asks
         (oil if dull else found).append(clause)
@@ -184,70 +184,3 @@ def _before(sentence: Sentence, tongue: Language, name: str, following: str) -> 
     if block is None or then is None:
         return 0
     return max((e for e in block.ends(sentence, 0) if then.ends(sentence, e)), default=0)
-
-
-def _referred(clause: Clause, count: int, turn: tuple[int, ...]) -> Clause:
-    """With "this" for references to pictures, and their numbers."""
-    sentence, tongue = clause.sentence, clause.tongue
-    numbers: list[int] = []
-    unless = tongue.block("references", "unless")
-    text, done = "", 0
-    place = 0
-    newest = turn[0] if turn else count  # "the one before" is before the one discussed
-    while place < len(sentence.words):
-        kind, end = _reference(sentence, place, tongue)
-        if kind == "all" and place and (block := tongue.block("references", "not_after")):
-            # "Forget all pictures" means everything, not those of this conversation.
-            end = 0 if place in block.ends(sentence, place - 1) else end
-        if kind == "lasttwo" and (block := tongue.block("references", "changes_after")):
-            # "Undo the last two" means changes.
-            end = 0 if any(block.ends(sentence, i) for i in range(place)) else end
-        if kind in _SIDES and len(turn) < 2 and (kind != "middle" or count < 3):
-            end = 0  # what is on the left of the one picture
-        if not end or (unless is not None and unless.ends(sentence, end)):
-            place += 1
-            continue
-        match kind:
-            case "nth":
-                these = [_number(w, tongue) for w in sentence.words[place:end]]
-                if len([n for n in these if n]) > 1 and sentence.words[end - 1] == "one":
-                    these.pop()  # "the second one"
-                if len(turn) > 1 and not any(w.isdecimal() for w in sentence.words[place:end]):
-                    these = [turn[n - 1] if 0 < n <= len(turn) else n for n in these]
-            case "left" | "middle" | "right":
-                turn = turn if len(turn) > 1 else tuple(range(1, count + 1))
-                these = [turn[{"left": 0, "middle": len(turn) // 2, "right": -1}[kind]]]
-            case "last":
-                these = [count]
-            case "before":
-                these = [max(newest - 1, 1)]
-            case "lasttwo":
-                these = [] if len(turn) > 1 else [count - 1, count]
-            case "firsttwo":
-                these = [1, 2]
-            case _:
-                these = [] if len(turn) > 1 else list(range(1, count + 1))
-        these = [n for n in these if n > 0]
-        numbers += these
-        left, right = sentence.spans[place][0], sentence.spans[end - 1][1]
-        text += sentence.raw[done:left] if done else sentence.raw[sentence.spans[0][0] : left]
-        text += "this" if len(these) == 1 else "these"
-        done, place = right, end
-    if not done:
-        return clause
-    text += sentence.raw[done : sentence.spans[-1][1]]
-    return replace(clause, sentence=tongue.read(text), photos=tuple(dict.fromkeys(numbers)))
-
-
-def _reference(sentence: Sentence, place: int, tongue: Language) -> tuple[str, int]:
-    found = ("", 0)
-    for kind in _ONES:
-        block = tongue.block("references", kind)
-        end = max(block.ends(sentence, place), default=0) if block is not None else 0
-        if end > found[1]:
-            found = (kind, end)
-    return found
-
-
-def _number(word: str, tongue: Language) -> int:
-    return int(word) if word.isdigit() and len(word) < 4 else tongue.ordinals.get(word, 0)

@@ -3,6 +3,7 @@
 Knows nothing of what a clause means; the words are data (``sides`` in ``*.yaml``).
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from assistant.router.language import Language
@@ -14,14 +15,12 @@ __all__ = ["sided"]
 _PLACES = {"first": 0, "second": 1, "third": 2, "last": -1}
 
 
-def sided(
-    sentence: Sentence, tongue: Language, count: int, turn: tuple[int, ...]
-) -> list[tuple[int, Sentence]]:
+def sided(sentence: Sentence, tongue: Language, group: Sequence[int]) -> list[tuple[int, Sentence]]:
     """For each picture what is said of it, "this is …"; none if it is not such a sentence.
 
-    What the last of them is called may be asked or unknown.
+    ``group`` are the numbers of the pictures; what the last of them is called may be asked or
+    unknown.
     """
-    group = turn if len(turn) > 1 else tuple(range(1, count + 1))
     if len(group) < 2 or tongue.block("sides", "first") is None:
         return []
     found: list[tuple[int, int, int]] = []  # which picture, from where to where it is pointed at

@@ -106,7 +106,11 @@ def _on_described(reading: Reading, clause: Clause, context: Context) -> Action 
     if clause.tongue.fits("doubts", reading.slots["description"]):
         label = label_in(reading, clause, context)
         return Action("classify_image", {"labels": [label]}) if label else None
-    if said and said[0] in clause.tongue.reasons:  # "…, if you please" describes nothing
+    aside = clause.tongue.block("no_description")
+    if said and (
+        said[0] in clause.tongue.reasons
+        or (aside and aside.ends(clause.tongue.read(reading.slots["description"]), 0))
+    ):  # "…, if you please" describes nothing
         slots = {"label": reading.slots["label"]}
         return _on_teach(Reading(reading.intent, slots), clause, context)
     if said and (said[0] in clause.tongue.asking or said[0].isdecimal()):

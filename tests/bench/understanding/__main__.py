@@ -82,7 +82,7 @@ def main() -> None:
     outcomes = [play(router, c) for c in cases()]
     parts = {
         name: [o for o in outcomes if o.case.part == name]
-        for name in ("development", "held out", "blind", "later blind")
+        for name in ("development", "held out", "blind", "later blind", "third blind")
     }
     rows = [r for title, part in parts.items() for r in _table(title, part)]
     heard = [hear(router, code, example) for code, example in lines()]

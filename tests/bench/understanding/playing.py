@@ -28,6 +28,8 @@ BLIND = "(blind)"
 """Ends the name of intents whose lines strangers wrote and nobody who writes tables has read."""
 LATER = "(later blind)"
 """The same, of other strangers, who wrote when the first ones' lines had been learnt from."""
+THIRD = "(third blind)"
+"""The same again, in five languages, with several wishes in a message and pictures pointed at."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Case:
         """Where it counts: in all but "development" nobody may look at it."""
         if self.intent.endswith(DEVELOPMENT):
             return "development"
-        for mark, name in ((BLIND, "blind"), (LATER, "later blind")):
+        for mark, name in ((BLIND, "blind"), (LATER, "later blind"), (THIRD, "third blind")):
             if self.intent.endswith(mark):
                 return name
         third = hashlib.sha256(self.text.encode()).digest()[0] % 3 == 0
