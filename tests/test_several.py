@@ -1,4 +1,4 @@
-"""Several wishes in one message: learned where one ends, read one by one, and done in their order."""
+"""Several wishes in one message: learned where one ends, read one by one, done in their order."""
 
 import pytest
 
