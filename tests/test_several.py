@@ -4,11 +4,13 @@ import pytest
 
 from assistant.router.actions import Context
 from assistant.router.deciding import decide
-from assistant.router.guessing import meant, wishes
+from assistant.router.guessing import meant
 from assistant.router.language import language
-from assistant.router.learn import SEVERAL, TAUGHT, examples_in, fit
+from assistant.router.learn import fit
 from assistant.router.learned import MUST, Guess
+from assistant.router.lessons import SEVERAL, TAUGHT, examples_in
 from assistant.router.reading import Clause
+from assistant.router.several import wishes
 from tools.artifacts import Candidate, Recognition
 
 ENGLISH = language("en")

@@ -9,24 +9,21 @@ from dataclasses import replace
 
 from assistant.router.actions import Action, Context
 from assistant.router.answers import agrees, reply_to_question
-from assistant.router.guessing import photo_alone, wishes, with_photos
+from assistant.router.guessing import photo_alone, with_photos
 from assistant.router.handlers import HANDLERS
 from assistant.router.judging import Fit, judged
 from assistant.router.language import LONGEST, Language, language, likely
+from assistant.router.merging import merged
 from assistant.router.names import named
-from assistant.router.pointing import discussed
 from assistant.router.reading import Clause, clauses, halves, pieces
 from assistant.router.references import Pictures
+from assistant.router.several import after, unjoined, wishes
 from assistant.router.unmatched import ORDERS, unmatched
-from tools.artifacts import Change
 from tools.wording import article, join
 
 __all__ = ["decide"]
 
 _NUMBERED = re.compile(r"(\b(?:photo|picture|image|pic|drawing|number)s?\s*)?#(\d+)", re.I)
-_CHANGE = (
-    "teach_label", "correct_label", "rename_label", "merge_labels", "alias_label", "forget_label",
-)  # fmt: skip
 _MANY = re.compile(r"\b(?:these|those|they|them|both|all)\b", re.I)
 
 
@@ -46,7 +43,8 @@ def decide(message: str, context: Context) -> list[Action]:
     pictures = {tuple((a.args or {}).get("photos", ())) for a in deeds}
     placed = exact and len(pictures) == len(deeds) >= len(parts)
     if len(parts) > 1 and not placed:  # which picture is which, the tables know
-        actions = _one_by_one(parts, tongues, context)
+        several = _one_by_one(parts, tongues, context)
+        actions = several if any(a.tool for a in several) else actions
     return _finished(actions, message, context, tongue)
 
 
@@ -81,44 +79,17 @@ def _one_by_one(
     """What to do about a message that holds several wishes."""
     found: list[Action] = []
     for part in parts:
-        actions, *_ = _decided(_unjoined(part, tongues[0]), tongues, context)
+        actions, *_ = _decided(unjoined(part, tongues[0]), tongues, context)
         found += actions
-        context = _after(context, actions)
+        context = after(context, actions)
     return found
-
-
-def _unjoined(part: str, tongue: Language) -> str:
-    """Without the words that join it to what came before."""
-    sentence = tongue.read(part)
-    begin = next((i for i, w in enumerate(sentence.words) if w not in tongue.joints), 0)
-    return part[sentence.spans[begin][0] :] if begin else part
-
-
-def _after(context: Context, actions: Sequence[Action]) -> Context:
-    """What the next wish of a message is said with, when these are done."""
-    labels, changed = list(context.labels), context.changed
-    for action in actions:
-        args = action.args or {}
-        new = args.get("new") or args.get("alias") or args.get("into") or args.get("label")
-        if action.tool in _CHANGE and new:
-            if action.tool in ("rename_label", "merge_labels", "forget_label"):
-                labels = [x for x in labels if x != args["label"]]
-            if action.tool != "forget_label" and new not in labels:
-                labels.append(new)
-            changed = Change("taught", new, (), 0)
-    if changed is context.changed:
-        return replace(context, asked=False, doubt=None, wiping=False)
-    return replace(
-        context, labels=tuple(labels), changed=changed, recognised=None, asked=False, doubt=None,
-        wiping=False,
-    )  # fmt: skip
 
 
 def _finished(
     actions: Sequence[Action], message: str, context: Context, tongue: Language
 ) -> list[Action]:
     """Words beside deeds ("great, …") need no answer of their own, nor do words said twice."""
-    actions = _merged(actions, context)
+    actions = merged(actions, context)
     if context.turn_photos and actions and not any(a.tool or a.options for a in actions):
         # "Hello!" with a picture: the greeting is no reason not to look.
         actions = [photo_alone(context)]
@@ -292,65 +263,3 @@ def _joined(found: list[Clause]) -> list[Clause]:
             joined = replace(found[1], sentence=found[1].tongue.read(text))
             return [joined, *found[2:]]
     return found
-
-
-def _same(one: Action, other: Action) -> bool:
-    """Whether two actions are about the same pictures."""
-    return (one.args or {}).get("photos") == (other.args or {}).get("photos")
-
-
-def _forgets(action: Action, label: str | None) -> bool:
-    return action.tool == "forget_label" and (action.args or {}).get("label") == label
-
-
-def _corrects(action: Action, taught: Action) -> bool:
-    """Whether a name takes the place of one that the same message gave before."""
-    wrong = (action.args or {}).get("wrong", (taught.args or {}).get("label"))
-    same = wrong == (taught.args or {}).get("label")
-    return action.tool == "correct_label" and same and _same(action, taught)
-
-
-def _correction(action: Action, rejected: Action) -> Action:
-    """A name and what it is not, said one after the other."""
-    args, wrong = action.args or {}, (rejected.args or {}).get("label")
-    if args.get("label") == wrong:
-        return action
-    return replace(action, tool="correct_label", args={"wrong": wrong, **args})
-
-
-def _merged(actions: Sequence[Action], context: Context) -> list[Action]:
-    """ "It's not a zorb. It's a blick." is one correction; a call said twice is one call."""
-    merged: list[Action] = []
-    for action in actions:
-        last = merged[-1] if merged else None
-        if last and last.tool == "reject_label" and action.tool in ("teach_label", "correct_label"):
-            wrong = (last.args or {}).get("label")
-            args = {**(action.args or {}), **({"wrong": wrong} if wrong else {})}
-            merged[-1] = Action("correct_label", args)
-        elif last and last.tool == "teach_label" and _corrects(action, last):
-            label = (action.args or {})["label"]  # "a wotsit... no, sorry, a doofer"
-            merged[-1] = replace(last, args={**(last.args or {}), "label": label})
-        elif last and last.tool == "forget_label" and action.tool == "undo":
-            continue  # "forget zorb, remove it": said twice, not taken back
-        elif last and last.tool == "undo" and _forgets(action, discussed(context)):
-            continue  # "undo, I don't want zorb": of what is taken back just so
-        elif last and _names(last) and action.tool == "reject_label" and _same(last, action):
-            merged[-1] = _correction(last, action)  # "That's a blick! Not a zorb."
-        elif (
-            last
-            and _names(last)
-            and _names(action)
-            and _same(last, action)
-            and last.naming != action.naming
-        ):
-            # "It's my bear. His name is Boppo": the name counts, not the kind of thing.
-            merged[-1] = last if last.naming else action
-        elif action not in merged:
-            merged.append(action)
-    if any(a.tool == "classify_image" and "labels" in (a.args or {}) for a in merged):
-        # "Zorb or blick, what do you think?" is one question.
-        merged = [a for a in merged if (a.tool, a.args) != ("classify_image", {})]
-    if merged and merged[-1].tool in ("teach_label", "correct_label"):
-        # "Do you know what this is? It's a zorb": the question was answered.
-        merged = [a for a in merged if a.tool != "classify_image"]
-    return merged

@@ -3,10 +3,8 @@
 Knows nothing of the tables' lines, nor of when a guess is followed.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from assistant.router.actions import Action, Context
 from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
@@ -17,8 +15,8 @@ from assistant.router.pointing import discussed
 from assistant.router.reading import Clause
 
 __all__ = [
-    "LIKELY", "NAMING", "POSSIBLE", "SURE", "as_question", "asked_first", "guessed", "meant",
-    "photo_alone", "wishes", "with_photos",
+    "LIKELY", "LONGEST", "NAMING", "ORDERS", "POSSIBLE", "SURE", "as_question", "asked_first",
+    "before", "guessed", "meant", "photo_alone", "with_photos",
 ]  # fmt: skip
 
 NAMING = ("teach_label", "correct_label")
@@ -27,14 +25,10 @@ POSSIBLE, LIKELY, SURE = 0.35, 0.5, 0.8
 it is as good as said."""
 _CLEAR = 0.4  # of what fills a slot, below which it is asked about
 _ASKED_FIRST = {"forget", "forget_today", "merge", "split"}
-_ORDERS = {*_ASKED_FIRST, "undo", "forget_picture", "rename", "alias"}
+ORDERS = {*_ASKED_FIRST, "undo", "forget_picture", "rename", "alias"}
 _TOLD = 0.65  # from which those are done
-_LONGEST = 400  # characters of what is read
+LONGEST = 400  # characters of what is read
 _OF_WHAT_WAS_SAID = ("alias", "find_label", "split")  # "show me his pictures"
-_TALK = ("nothing", "help", "dont_know", "off_topic")
-_MAY_BEGIN = 0.3  # how likely a further wish must begin at a place that is looked at
-_BESIDE = 2  # words that may stand beside a name which is all that is said
-_READ, _SEVERAL = 0.6, 0.0  # what being read well counts beside that, and when it is enough
 
 
 @dataclass(frozen=True)
@@ -48,68 +42,10 @@ class _Said(Clause):
 
 def guessed(text: str, tongue: Language, context: Context) -> Guess | None:
     """What a text most likely means, by how people say things; None for too long a one."""
-    if len(text) > _LONGEST:
+    if len(text) > LONGEST:
         return None
-    guess = reader(tongue).read(text, context.labels, _before(context))
+    guess = reader(tongue).read(text, context.labels, before(context))
     return guess and _titled(guess, tongue, context.labels)
-
-
-def wishes(text: str, tongue: Language, context: Context) -> list[str]:
-    """A message cut where a further wish begins; whole where it holds but one, or is too long.
-
-    A cut counts for the more the better its parts can be read, and for the less the better the
-    whole can; talk is no wish, and is left with the wish that it stands beside.
-    """
-    if len(text) > _LONGEST:
-        return [text]
-    network, before = reader(tongue), _before(context)
-    cuts = [c for c in network.cuts(text, context.labels, before) if c[1] > _MAY_BEGIN]
-    if not cuts:
-        return [text]
-    places = [0, *(place for place, _ in cuts), len(text)]
-    parts: list[str] = []
-    guesses: list[Guess] = []
-    for start, end in pairwise(places):
-        guess = network.read(text[start:end], context.labels, before)
-        words = tongue.read(text[start:end]).words
-        wish = guess is not None and _is_wish(guess, words, guesses, context, tongue)
-        if parts and not (wish and guesses):
-            parts[-1] += text[start:end]
-        else:
-            parts.append(text[start:end])
-        if guess is not None and wish:
-            guesses.append(guess)
-    whole = network.read(text, context.labels, before)
-    if len(guesses) < 2 or whole is None:
-        return [text]
-    sure = _odds(max(share for _, share in cuts))
-    sure += _READ * (_odds(min(g.probability for g in guesses)) - _odds(whole.probability))
-    return [p.strip() for p in parts] if sure > _SEVERAL else [text]
-
-
-def _is_wish(
-    guess: Guess,
-    words: Sequence[str],
-    before: Sequence[Guess],
-    context: Context,
-    tongue: Language,
-) -> bool:
-    """Whether a part of a message is a wish, beside those ``before`` it."""
-    if guess.intent in _TALK or words[0] in tongue.reasons:
-        return False  # "before I forget: …"
-    if before and (guess.intent, guess.slots) == (before[-1].intent, before[-1].slots):
-        return False  # the same once more
-    if guess.intent != "teach":
-        return True
-    about = context.turn_photos or context.asked or context.recognised or context.changed
-    bare = len(words) <= len(guess.slots["label"].split()) + _BESIDE  # "… and the coffee mug"
-    return bool(about and not (bare and before and before[-1].intent in _ORDERS))
-
-
-def _odds(share: float) -> float:
-    """The logarithm of the odds."""
-    share = min(max(share, 1e-4), 1 - 1e-4)
-    return math.log(share / (1 - share))
 
 
 def _titled(guess: Guess, tongue: Language, labels: Sequence[str]) -> Guess:
@@ -124,7 +60,7 @@ def _titled(guess: Guess, tongue: Language, labels: Sequence[str]) -> Guess:
     return replace(guess, slots={**guess.slots, "label": name}, lead=" ".join(words))
 
 
-def _before(context: Context) -> str:
+def before(context: Context) -> str:
     """What came before a message, in the word that the examples have for it."""
     if context.turn_photos:
         return "photo"
@@ -155,15 +91,15 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
         if context.answered or not (talked or (context.fresh and guess.probability >= SURE)):
             return None  # nobody asked what it is
     # "Should I undo that?" orders nothing, "could you undo that" does: the tables know which.
-    asks = guess.intent in _ORDERS and clause.question
+    asks = guess.intent in ORDERS and clause.question
     unclear = min(guess.surety.values(), default=1.0) < _CLEAR
-    if unclear and guess.intent in _ORDERS:
+    if unclear and guess.intent in ORDERS:
         return None  # what must be filled was not said
     unclear &= naming
     told = _TOLD if guess.intent in _ASKED_FIRST else LIKELY
-    unsure = guess.intent in _ORDERS - {"undo"} and guess.probability < told
+    unsure = guess.intent in ORDERS - {"undo"} and guess.probability < told
     doubted = naming and not clause.tongue.doubtful.isdisjoint(guess.words)
-    doubted |= guess.intent in _ORDERS - {"undo"} and not clause.tongue.negations.isdisjoint(
+    doubted |= guess.intent in ORDERS - {"undo"} and not clause.tongue.negations.isdisjoint(
         guess.words
     )
     if unclear or unsure or asks or doubted:

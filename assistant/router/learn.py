@@ -1,20 +1,16 @@
 """``python -m assistant.router.learn``: train the learned reader with ``examples/*.txt``.
 
-An example is a line under a heading ``## INTENT BEFORE``, its slots marked as
-``[what fills it](slot)``; in a line under ``## several BEFORE`` each wish begins with its
-``<intent>``. Writes ``learned/*.npz``, which a test compares with the examples. Only
-this needs torch. Knows nothing of how the router uses the reader.
+Writes ``learned/*.npz``, which a test compares with the examples. Only this needs torch. Knows
+nothing of how examples are written (:mod:`assistant.router.lessons`), nor of how the router uses
+the reader.
 """
 
 import argparse
 import hashlib
 import random
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,28 +21,20 @@ from torch.nn import functional
 
 from assistant.router.features import Token, features_of, tokens_in
 from assistant.router.language import LANGUAGES, Language, language
-from assistant.router.learned import BEFORE, DILATIONS, SLOTS, TAGS, Reader, checksum
+from assistant.router.learned import BEFORE, DILATIONS, TAGS, Reader, checksum
+from assistant.router.lessons import (
+    RENAMED,
+    SEVERAL,
+    TAUGHT,
+    Example,
+    examples_in,
+    paired,
+    renamed,
+)
 
-__all__ = [
-    "SEVERAL", "TAUGHT", "Example", "Network", "as_reader", "examples_in", "fingerprint", "fit",
-    "main", "save",
-]  # fmt: skip
+__all__ = ["Network", "as_reader", "fingerprint", "fit", "main", "save"]
 
 HERE = Path(__file__).parent
-TAUGHT = {
-    code: ("zorb", "blick", "gromp", "Rex", mug)
-    for code, mug in (
-        ("en", "coffee mug"), ("de", "Kaffeebecher"), ("fr", "tasse à café"),
-        ("es", "taza de café"), ("zh", "咖啡杯"),
-    )
-}  # fmt: skip
-"""The names that stand for taught ones in the examples of a language."""
-_SLOT = re.compile(r"\[([^\]]+)\]\((\w+)\)")
-SEVERAL = "several"
-"""What stands for the intent of an example that holds several wishes."""
-_WISH = re.compile(r"<(\w+)>")
-_RENAMED = {"teach": "label", "is_it": "label", "rename": "other", "alias": "other"}
-"""Which slot of an intent may hold what nobody taught."""
 _LEAST = 2  # examples that a word or a feature must be in
 _WIDTH, _REACH = 96, 5  # numbers for a word; words that a layer puts together
 _BATCH, _RATE, _DECAY = 64, 2e-3, 0.02
@@ -57,73 +45,6 @@ _UNTOLD = 0.25  # of the examples, shown without what came before
 _IGNORED = -100  # what torch's cross entropy leaves out
 _PAIRED = 0.35  # of the examples, once more beside another
 _BEGUN = torch.tensor(4.0)  # times a word counts with which a further wish begins: they are few
-_TALKED, _FIRST = 0.4, 0.65  # of those with talk in place of one, and with the talk before the wish
-_ALONE = ("several", "help", "dont_know", "off_topic", "nothing")
-_JOINTS = {
-    code: tuple(x.replace("_", " ").replace("\\", "\n") for x in text.split())
-    for code, text in {
-        "en": """._ ._ ._ !_ \\ _ ;_ _-_ ,_ ,_ ,_and_ _and_ _and_ _and_then_ ,_then_ _then_ ._Then_
-            ._Also_ _also_ _and_also_ _plus_ ,_plus_ _but_first_ _&_ _after_that_ ._And_ ._Now_""",
-        "de": """._ ._ ._ !_ \\ _ ;_ _-_ ,_ ,_ ,_und_ _und_ _und_ _und_dann_ ,_dann_ _dann_ ._Dann_
-            ._Außerdem_ _und_außerdem_ _danach_ ,_aber_erst_ _und_noch_ ._Und_ ._Jetzt_""",
-        "fr": """._ ._ ._ !_ \\ _ ;_ _-_ ,_ ,_ ,_et_ _et_ _et_ _et_puis_ ,_puis_ _puis_ ._Puis_
-            ._Aussi_ _et_aussi_ _ensuite_ ,_ensuite_ _mais_d'abord_ ._Et_ ._Maintenant_""",
-        "es": """._ ._ ._ !_ \\ _ ;_ _-_ ,_ ,_ ,_y_ _y_ _y_ _y_luego_ ,_luego_ _luego_ ._Luego_
-            ._También_ _y_también_ _después_ ,_y_después_ _pero_primero_ ._Y_ ._Ahora_""",
-        "zh": """。 。 。 ！ \\ _ ， ， ， ； ，然后 ，再 然后 ，还有
-            ，顺便 ，另外 。另外 ，接着 ，同时 ，也 。现在""",
-    }.items()
-}
-"""What may join two wishes in one message; "_" is a space, a backslash a new line."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """What somebody may type, and what it means."""
-
-    intent: str
-    before: str
-    """One of :data:`assistant.router.learned.BEFORE`."""
-    text: str
-    slots: tuple[tuple[int, int, str], ...]
-    """From which to which character what fills which slot."""
-    starts: tuple[int, ...] = ()
-    """The characters at which a further wish begins."""
-
-
-def examples_in(text: str) -> Iterator[Example]:
-    """The examples of a file; of a line with several wishes the whole, and then each of them.
-
-    Raises ValueError, with the line, for one that is none.
-    """
-    intent = before = ""
-    for line in filter(None, map(str.strip, text.splitlines())):
-        if line.startswith("## "):
-            intent, before = line[3:].split()
-        elif intent == SEVERAL:
-            lead, *wishes = _WISH.split(line)
-            if lead or len(wishes) < 4:
-                raise ValueError(f"{line!r}: no line of several wishes.")
-            parts = [_example(i, before, w) for i, w in zip(wishes[::2], wishes[1::2], strict=True)]
-            ends = list(accumulate(len(p.text) for p in parts))
-            yield Example(SEVERAL, before, "".join(p.text for p in parts), (), tuple(ends[:-1]))
-            yield from parts
-        elif not line.startswith("#"):
-            yield _example(intent, before, line)
-
-
-def _example(intent: str, before: str, line: str) -> Example:
-    plain, slots, place = "", [], 0
-    for found in _SLOT.finditer(line):
-        plain += line[place : found.start()]
-        slots.append((len(plain), len(plain) + len(found[1]), found[2]))
-        plain += found[1]
-        place = found.end()
-    # A correction says what a thing is, as a teaching does: what came before tells them apart.
-    meant = "teach" if intent == "correct" else intent
-    if before not in BEFORE or any(s not in SLOTS.get(meant, ()) for _, _, s in slots):
-        raise ValueError(f"{line!r}: no line for {intent!r} after {before!r}.")
-    return Example(meant, before, plain + line[place:], tuple(slots))
 
 
 class Network(nn.Module):
@@ -231,13 +152,13 @@ def fit(examples: Sequence[Example], tongue: Language, *, epochs: int | None = N
     network = Network(len(keys), len(intents))
     epochs = epochs or max(_EPOCHS, _STEPS * _BATCH // len(seen))
     optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
-    renamed = sum(e.intent in _RENAMED for e in examples)
-    paired = int(_PAIRED * len(examples))
-    steps = epochs * -(-(len(seen) + renamed + paired) // _BATCH)
+    swapped = sum(e.intent in RENAMED for e in examples)
+    pairs = int(_PAIRED * len(examples))
+    steps = epochs * -(-(len(seen) + swapped + pairs) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps, pct_start=0.1)
     network.train()
     for epoch in range(epochs):
-        new = [*_renamed(examples, chance), *_paired(examples, paired, tongue.code, chance)]
+        new = [*renamed(examples, chance), *paired(examples, pairs, tongue.code, chance)]
         made = [(e, t) for e in new if (t := tokens_in(e.text, labels, tongue))]
         rows = [row(e, t) for e, t in [*seen, *made]]
         rows.sort(key=lambda r: len(r.tags) + 4 * chance.random())
@@ -294,65 +215,6 @@ def _tagged(example: Example, tokens: Sequence[Token]) -> Iterator[tuple[Token, 
 
 def _start(example: Example, slot: str) -> int:
     return next(start for start, _, name in example.slots if name == slot)
-
-
-def _renamed(examples: Sequence[Example], chance: random.Random) -> Iterator[Example]:
-    """The examples that give a name, each with a name of another."""
-    names = [e.text[a:b] for e in examples for a, b, s in e.slots if s in ("label", "other")]
-    for example in examples:
-        if example.intent in _RENAMED:
-            text, place, slots = "", 0, []
-            for start, end, slot in example.slots:
-                new = slot == _RENAMED[example.intent]
-                filled = chance.choice(names) if new else example.text[start:end]
-                text += example.text[place:start]
-                slots.append((len(text), len(text) + len(filled), slot))
-                text += filled
-                place = end
-            yield replace(example, text=text + example.text[place:], slots=tuple(slots))
-
-
-def _paired(
-    examples: Sequence[Example], number: int, code: str, chance: random.Random
-) -> Iterator[Example]:
-    """So many pairs of examples in one message: two wishes, or a wish and talk beside it."""
-    wishes: dict[str, list[Example]] = {}
-    talk: dict[str, list[Example]] = {}
-    for example in examples:
-        if example.intent == "nothing":
-            talk.setdefault(example.before, []).append(example)
-        elif example.intent not in _ALONE:
-            wishes.setdefault(example.before, []).append(example)
-    if not wishes:
-        return
-    weights = [len(x) for x in wishes.values()]
-    for _ in range(number):
-        (before,) = chance.choices(list(wishes), weights)
-        one, other = chance.choice(wishes[before]), chance.choice(wishes[before])
-        if before in talk and chance.random() < _TALKED:
-            said = chance.choice(talk[before])
-            one, other = (said, one) if chance.random() < _FIRST else (one, said)
-        yield _put_together(one, other, chance.choice(_JOINTS[code]))
-
-
-def _put_together(one: Example, other: Example, joint: str) -> Example:
-    """One message of two, the later of which begins with what joins them."""
-    first, later = one.text.rstrip(), other.text
-    named = any(start == 0 for start, _, _ in other.slots)
-    if joint[0] not in ".!。！\n":
-        first = first.rstrip(".!。！")
-        if not named and later[1:2].islower():
-            later = later[0].lower() + later[1:]
-    elif first[-1:] in "?!.？！。":
-        joint = joint[1:]
-    mark = len(joint) - len(joint.lstrip(" ,;.!-–\n，。；、！"))
-    begins, shift = len(first) + mark, len(first) + len(joint)
-    slots = (*one.slots, *((a + shift, b + shift, s) for a, b, s in other.slots))
-    talked = [e for e in (one, other) if e.intent != "nothing"]
-    text = first + joint + later
-    if len(talked) == 1:
-        return Example(talked[0].intent, one.before, text, slots)
-    return Example(SEVERAL, one.before, text, (), (begins,))
 
 
 def _left_out(loss: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.router.language import LANGUAGES
-from assistant.router.learn import TAUGHT, Example, examples_in
+from assistant.router.lessons import TAUGHT, Example, examples_in
 from assistant.thread import messages_for
 from assistant.turns import Turn
 from tests.bench.understanding.judging import CHANGES, Call
