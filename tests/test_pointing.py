@@ -77,6 +77,11 @@ def test_what_is_to_come_is_not_taught(text: str) -> None:
     assert not any(a.tool for a in decide(text, said)), text
 
 
+@pytest.mark.parametrize("text", ["And have you met this one before?", "seen that one before?"])
+def test_what_was_seen_before_is_not_the_picture_before(text: str) -> None:
+    assert not any((a.args or {}).get("photos") for a in decide(text, Context(LABELS, (3,), 3)))
+
+
 def test_the_other_one_is_the_one_not_named_before() -> None:
     english = language("en")
     sentence = english.read("how many legs does the other one have")

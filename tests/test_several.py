@@ -125,3 +125,22 @@ def test_what_was_spoken_of_need_not_be_named() -> None:
     assert meant(Guess("find_label", 0.99, {}, {}), clause, TALK) is None
     action = meant(Guess("alias", 0.99, {"other": "florp"}, {"other": 0.9}), clause, SAID)
     assert action is not None and action.args == {"label": "zorb", "alias": "florp"}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Test 2: what is this?", [("classify_image", {})]),
+        ("Test case 4 (negative test): do you know this one? Expected: no.",
+         [("classify_image", {})]),
+        ("the said creature is known as the Grey Visitor of Jhansi",
+         [("teach_label", {"label": "Grey Visitor of Jhansi"})]),
+        ("this is squish", [("teach_label", {"label": "squish"})]),
+        ("it's reddish", [("classify_image", {})]),
+        ("Schritt 3: das ist ein Zorb", [("teach_label", {"label": "zorb"})]),
+        ("A ver si tienes buena memoria, hijo: ¿y este de aquí quién es?",
+         [("classify_image", {})]),
+    ],
+)  # fmt: skip
+def test_what_a_newcomer_typed_is_understood(text: str, wanted: list[object]) -> None:
+    assert [(a.tool, a.args) for a in decide(text, SHOWN)] == wanted

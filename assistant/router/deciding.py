@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from assistant.router.actions import Action, Context
 from assistant.router.answers import agrees, reply_to_question
-from assistant.router.guessing import photo_alone, with_photos
+from assistant.router.guessing import SURE, guessed, photo_alone, with_photos
 from assistant.router.handlers import HANDLERS
 from assistant.router.judging import Fit, judged
 from assistant.router.language import LONGEST, Language, language, likely
@@ -24,12 +24,18 @@ from tools.wording import article, join
 __all__ = ["decide"]
 
 _NUMBERED = re.compile(r"(\b(?:photo|picture|image|pic|drawing|number)s?\s*)?#(\d+)", re.I)
+_HEADING = re.compile(  # "Test case 3 (negative): …", "Step 2 - …"
+    r"^\s*(?:tests?(?:\s+case)?|case|step|task|query|question|try|fall|testfall|schritt|frage|"
+    r"étape|cas|essai|paso|caso|prueba|测试|步骤|问题)\s*#?\d+\s*(?:\([^)]*\)\s*)?[:：.–-]\s*",
+    re.I,
+)
 _MANY = re.compile(r"\b(?:these|those|they|them|both|all)\b", re.I)
 
 
 def decide(message: str, context: Context) -> list[Action]:
     """What to do about a message: at least one action."""
     message = message.replace("’", "'").replace("‘", "'").replace("`", "'")
+    message = _HEADING.sub("", message) or message
     codes = likely(message, context.language)
     tongues = [language(c) for c in dict.fromkeys((*codes, context.language, "en"))]
     if context.offered and not context.turn_photos:
@@ -37,22 +43,25 @@ def decide(message: str, context: Context) -> list[Action]:
         if tongue is not None:
             done = decide(context.offered, replace(context, offered=""))
             return [replace(a, language=tongue.code) for a in done]
-    actions, tongue, exact = _decided(message, tongues, context)
+    actions, tongue, exact = _decided(message, tongues, context, len(codes))
     parts = [message] if context.wiping else wishes(message, tongues[0], context)
     deeds = [a for a in actions if a.tool]
     pictures = {tuple((a.args or {}).get("photos", ())) for a in deeds}
     placed = exact and len(pictures) == len(deeds) >= len(parts)
     if len(parts) > 1 and not placed:  # which picture is which, the tables know
-        several = _one_by_one(parts, tongues, context)
+        several = _one_by_one(parts, tongues, context, len(codes))
         actions = several if any(a.tool for a in several) else actions
     return _finished(actions, message, context, tongue)
 
 
 def _decided(
-    message: str, tongues: Sequence[Language], context: Context
+    message: str, tongues: Sequence[Language], context: Context, close: int
 ) -> tuple[Sequence[Action], Language, bool]:
     """What to do about what holds one wish, or what the tables can take apart; in which language,
-    and whether lines of the tables fit it."""
+    and whether lines of the tables fit it.
+
+    So many of the languages are ``close``; the others are tried when none of those has a line.
+    """
     for tongue in tongues:
         answered = reply_to_question(message, context, tongue)
         if answered is None:
@@ -63,23 +72,26 @@ def _decided(
     pictures = Pictures(context.turn_photos, context.photo_count, context.shown)
     first: list[Clause] = []
     actions: Sequence[Action] = []
-    for tongue in tongues:
+    for place, tongue in enumerate(tongues, 1):
         found = clauses(message, tongue, pictures)
         done, fit = _taken_apart(found, context)
         if fit is not Fit.NOT:
             return judged(message, found, done, fit, context), tongue, fit is Fit.LINE
         if not actions:
             first, actions = found, done
+        guess = guessed(message, tongue, context) if place == close < len(tongues) else None
+        if guess is not None and guess.probability >= SURE:
+            break  # it is said in that language, though by no line of it
     return judged(message, first, actions, Fit.NOT, context), tongues[0], False
 
 
 def _one_by_one(
-    parts: Sequence[str], tongues: Sequence[Language], context: Context
+    parts: Sequence[str], tongues: Sequence[Language], context: Context, close: int
 ) -> Sequence[Action]:
     """What to do about a message that holds several wishes."""
     found: list[Action] = []
     for part in parts:
-        actions, *_ = _decided(unjoined(part, tongues[0]), tongues, context)
+        actions, *_ = _decided(unjoined(part, tongues[0]), tongues, context, close)
         found += actions
         context = after(context, actions)
     return found

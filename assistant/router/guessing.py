@@ -3,6 +3,7 @@
 Knows nothing of the tables' lines, nor of when a guess is followed.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,7 @@ _ASKED_FIRST = {"forget", "forget_today", "merge", "split"}
 ORDERS = {*_ASKED_FIRST, "undo", "forget_picture", "rename", "alias"}
 _TOLD = 0.65  # from which those are done
 LONGEST = 400  # characters of what is read
+_OPEN_END = re.compile(r"\w\s(?:of|von|vom|de|du|des|del)$", re.I)
 _OF_WHAT_WAS_SAID = ("alias", "find_label", "split")  # "show me his pictures"
 
 
@@ -45,7 +47,18 @@ def guessed(text: str, tongue: Language, context: Context) -> Guess | None:
     if len(text) > LONGEST:
         return None
     guess = reader(tongue).read(text, context.labels, before(context))
-    return guess and _titled(guess, tongue, context.labels)
+    return guess and _titled(_whole_name(guess, text), tongue, context.labels)
+
+
+def _whole_name(guess: Guess, text: str) -> Guess:
+    """With what must come after "of" in a name: "the Grey Visitor of Jhansi"."""
+    name = guess.slots.get("label", "")
+    more = _OPEN_END.search(name) and re.match(
+        r"\s+[^\W\d_][\w'-]*", text[text.rfind(name) + len(name) :]
+    )
+    if not more:
+        return guess
+    return replace(guess, slots={**guess.slots, "label": name + more[0]})
 
 
 def _titled(guess: Guess, tongue: Language, labels: Sequence[str]) -> Guess:

@@ -19,7 +19,10 @@ _MY = re.compile(r"(?i:my|our) (?:\w+ ){0,2}\w+,? (?P<name>[A-Z][\w'.-]*)")  # m
 _QUOTED = re.compile(r".*?[\"“«„](?P<name>[^\"”»“]+)[\"”»“].*", re.S)
 # "this is hilarious", "it is raining": what ends like this and has no article is no name
 _NO_NOUN = re.compile(
-    r"[a-z]{2,}(?:able|ible|ful|less|ous|ing|ed|ive|ical|est|ish|ly|ier|iest)", re.S
+    r"[a-z]{2,}(?:able|ible|ful|less|ous|ing|ed|ive|ical|est|ly|ier|iest)"
+    r"|(?:redd|blu|green|yellow|gr[ae]y|brown|pink|purpl|whit|black|dark|round|small|bigg|long|old|"
+    r"young|tall|fool|child|self|styl|girl|boy|fever|sheep|devil|freak)ish",  # no squish
+    re.S,
 )
 _MAX_WORDS = 6
 

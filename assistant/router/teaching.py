@@ -50,6 +50,8 @@ def _on_teach(reading: Reading, clause: Clause, context: Context) -> Action | No
     described = reading.slots.get("description")
     if described and POINTED.fullmatch(described):
         described = None  # "zorb = this"
+    if described and clause.tongue.denying.issuperset(clause.tongue.read(described).words):
+        return None  # "Expected: no"
     if described and clause.text.startswith(slot) and not context.turn_photos:
         return None  # "zorb: a round toy" speaks of the picture that comes with it
     several = len(context.turn_photos) > 1 or _THE_MANY.match(slot) is not None
