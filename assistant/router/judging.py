@@ -13,6 +13,7 @@ from assistant.router.guessing import LIKELY, NAMING, POSSIBLE, SURE, guessed, m
 from assistant.router.language import Language
 from assistant.router.learned import Guess
 from assistant.router.reading import Clause
+from assistant.router.several import further
 from tools.memory.labels import name_key
 
 __all__ = ["Fit", "judged"]
@@ -84,7 +85,8 @@ def judged(
     if guess is None or guess.probability < _FROM[Fit.NOT]:
         return actions
     several = [a for a in actions if a.tool] if understood else []
-    if len(several) > 1 and guess.further > _FURTHER and not _may_be_one(several):
+    one = len(several) < 2 or further(message, tongue, context) <= _FURTHER
+    if not (one or _may_be_one(several)):
         return actions  # several things are done: that is for the tables
     clause = found[0]
     if len(found) > 1:
@@ -95,7 +97,7 @@ def judged(
     if done is None:
         return actions
     if len(several) > 1:
-        better = _is_all_of(guess, done, several)
+        better = _is_all_of(guess, done, several, one=one)
     elif done.tool in NAMING and _asked_about(guess, found):
         better = False
     elif told is None:
@@ -113,13 +115,13 @@ def _asked_about(guess: Guess, found: Sequence[Clause]) -> bool:
     return named or guess.probability < LIKELY
 
 
-def _is_all_of(guess: Guess, done: Action, several: Sequence[Action]) -> bool:
+def _is_all_of(guess: Guess, done: Action, several: Sequence[Action], *, one: bool) -> bool:
     """Whether what the tables take for several things is one: "A zorb?? That's Nan!"."""
     asked = any("labels" in (a.args or {}) for a in several)  # "zorb or blick, what is it?"
-    if guess.further <= _FURTHER and not asked:
+    if one and not asked:
         return guess.probability >= SURE and bool(done.tool)  # "where is Rex, circle him"
-    one = done.tool in NAMING or (done.tool == "classify_image" and not asked)
-    return one and guess.probability >= _CERTAIN
+    may_be = done.tool in NAMING or (done.tool == "classify_image" and not asked)
+    return may_be and guess.probability >= _CERTAIN
 
 
 def _beats_words(guess: Guess, done: Action, fit: Fit, context: Context, tongue: Language) -> bool:

@@ -69,8 +69,8 @@ _OPENING, _CLOSING = "\"'“«„‘<「", "\"'”“»’>」"
 Array = npt.NDArray[np.float32]
 
 
-_Look = tuple[list[Token], Array, Array]
-"""The words of a message, each with its neighbours in view, and how likely a wish begins there."""
+_Look = tuple[list[Token], Array]
+"""The words of a message, and each of them with its neighbours in view (T, d)."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,6 @@ class Guess:
     """All words of the message."""
     lead: str = ""
     """What was typed before the label."""
-    further: float = 0.0
-    """How likely it holds a further wish, in [0, 1]."""
 
 
 def checksum(feature: str) -> int:
@@ -132,7 +130,7 @@ class Reader:
 
         ``labels`` are the names that are taught; ``before`` is one of :data:`BEFORE`.
         """
-        tokens, seen, begun = self._looked(text, tuple(labels), before)
+        tokens, seen = self._looked(text, tuple(labels), before)
         if not tokens:
             return None
         pooled = np.concatenate([seen.max(axis=0), seen.mean(axis=0)])
@@ -150,16 +148,18 @@ class Reader:
                 lead = text[: tokens[start].start] if slot == "label" else lead
                 surety[slot] = sure
         words = frozenset(t.word for t in tokens)
-        further = float(begun[1:].max(initial=0.0))
-        return Guess(intent, float(np.exp(scores[best])), filled, surety, words, lead, further)
+        return Guess(intent, float(np.exp(scores[best])), filled, surety, words, lead)
 
     def cuts(self, text: str, labels: Sequence[str], before: str) -> list[tuple[int, float]]:
         """The characters of ``text`` at which a further wish may begin, and how likely each is,
         in [0, 1]; the arguments are those of :meth:`read`."""
-        tokens, _, begun = self._looked(text, tuple(labels), before)
+        tokens, seen = self._looked(text, tuple(labels), before)
+        if len(tokens) < 2:
+            return []
+        shares = self._begun(seen).tolist()
         return [
-            (_opened(text, token.start), float(share))
-            for token, share in zip(tokens[1:], begun[1:], strict=True)
+            (_opened(text, token.start), share)
+            for token, share in zip(tokens[1:], shares[1:], strict=True)
         ]
 
     @cached_property
@@ -167,11 +167,7 @@ class Reader:
         # A message is looked at for where it may be cut, and read whole when it is not.
         def look(text: str, labels: tuple[str, ...], before: str) -> _Look:
             tokens = tokens_in(text, labels, self.tongue)
-            if not tokens:
-                none = np.zeros(0, np.float32)
-                return tokens, none[:, None], none
-            seen = self._seen(text, tokens, before)
-            return tokens, seen, self._begun(seen)
+            return tokens, self._seen(text, tokens, before) if tokens else np.zeros((0, 0), "f4")
 
         return lru_cache(maxsize=8)(look)
 

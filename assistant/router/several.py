@@ -14,7 +14,7 @@ from assistant.router.language import Language
 from assistant.router.learned import Guess, reader
 from tools.artifacts import Change
 
-__all__ = ["after", "unjoined", "wishes"]
+__all__ = ["after", "further", "unjoined", "wishes"]
 
 _TALK = ("nothing", "help", "dont_know", "off_topic")
 _MAY_BEGIN = 0.3  # how likely a further wish must begin at a place that is looked at
@@ -31,8 +31,12 @@ def wishes(text: str, tongue: Language, context: Context) -> list[str]:
     A cut counts for the more the better its parts can be read, and for the less the better the
     whole can; talk is no wish, and is left with the wish that it stands beside.
     """
-    if len(text) > LONGEST:
-        return [text]
+    sentence = tongue.read(text)
+    joined = any(map(str.strip, sentence.marks[:-1])) or not tongue.joints.isdisjoint(
+        sentence.words
+    )
+    if len(text) > LONGEST or not (joined or not tongue.joints):
+        return [text]  # most messages: the reader need not look for more
     network, came = reader(tongue), before(context)
     cuts = [c for c in network.cuts(text, context.labels, came) if c[1] > _MAY_BEGIN]
     if not cuts:
@@ -56,6 +60,12 @@ def wishes(text: str, tongue: Language, context: Context) -> list[str]:
     sure = _odds(max(share for _, share in cuts))
     sure += _READ * (_odds(min(g.probability for g in guesses)) - _odds(whole.probability))
     return [p.strip() for p in parts] if sure > _SEVERAL else [text]
+
+
+def further(text: str, tongue: Language, context: Context) -> float:
+    """How likely a message holds a further wish, in [0, 1]."""
+    cuts = reader(tongue).cuts(text[:LONGEST], context.labels, before(context))
+    return max((share for _, share in cuts), default=0.0)
 
 
 def _is_wish(
