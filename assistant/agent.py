@@ -24,7 +24,7 @@ from langchain_core.messages import ToolCall as Call
 from assistant.aside import Aside
 from assistant.brains.asking import ask
 from assistant.brains.choosing import Brain
-from assistant.brains.prompting import prompt_for
+from assistant.brains.prompting import OWN_RULES, prompt_for
 from assistant.buttons import agreeing, options_for
 from assistant.consent import Consent, answered, question
 from assistant.router.speaker import tongue_of
@@ -78,7 +78,7 @@ def respond(
                 text = yield from work.led_by(brain, max_calls)
             except BrainFailed as exc:
                 log.info("%s The router takes over.", exc)  # the reply says so
-                notice = f"{str(exc).rstrip('.')}, so I answered by my own rules."
+                notice = f"{str(exc).rstrip('.')}, {OWN_RULES}"
         if text is None:
             text = yield from work.by_rule(answer, max_calls)
     finally:

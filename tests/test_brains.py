@@ -336,6 +336,15 @@ def test_a_picture_that_it_never_saw_is_looked_at(opened: Open, server: OpenAISe
         assert ("used no tool" in reply.text) == bool(suffix)
 
 
+def test_it_is_not_told_of_its_own_failures(opened: Open, server: OpenAIServer) -> None:
+    server.enqueue(says("Done!"), says("Two."))
+    chat = opened().conversation()
+    assert "by my own rules" in chat.send("this is a zorb", [drawing("red")]).text
+    chat.send("how many are there?")
+    said = [m["content"] for m in server.messages() if m["role"] == "assistant"]
+    assert "Learned zorb (1 picture)." in said and "own rules" not in str(server.requests)
+
+
 def test_what_needs_no_tool_is_its_own(opened: Open, server: OpenAIServer) -> None:
     server.enqueue(says("The capital of France is Paris."))
     reply = opened("#text").conversation().send("What is the capital of France?")

@@ -10,14 +10,16 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from tools.desk import Desk
 from tools.errors import ImprintError
 from tools.images import Photo
 
-__all__ = ["prompt_for"]
+__all__ = ["OWN_RULES", "prompt_for"]
 
+OWN_RULES = "so I answered by my own rules."
+"""Ends the first line of a reply in which the router took the model's place."""
 _TURNS = 12
 _PICTURE_TURNS = 3
 _SIDE = 768  # pixels; what hosted models scale pictures down to, and a few hundred tokens
@@ -30,10 +32,18 @@ def prompt_for(messages: Sequence[BaseMessage], desk: Desk, *, sees: bool) -> li
     guide = [m for m in messages[:first] if isinstance(m, SystemMessage)]
     shown = set(said[-_PICTURE_TURNS:]) if sees else set()
     recent = [
-        _with_pictures(m, desk) if i in shown else m
+        _with_pictures(m, desk) if i in shown else _without_notice(m)
         for i, m in enumerate(messages[first:], start=first)
     ]
     return [*guide, *recent]
+
+
+def _without_notice(message: BaseMessage) -> BaseMessage:
+    """What the router answered, without why it did: small models say that again as their own."""
+    first, _, rest = message.text.partition("\n")
+    if not isinstance(message, AIMessage) or not first.endswith(OWN_RULES):
+        return message
+    return message.model_copy(update={"content": rest})
 
 
 def _with_pictures(message: BaseMessage, desk: Desk) -> BaseMessage:
