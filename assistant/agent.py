@@ -89,7 +89,7 @@ def respond(
     yield Reply(
         "\n".join(x for x in (notice, text, *asked) if x),
         tuple(work.steps),
-        agreeing(tongue) if asked else options_for(artifacts, tongue) or work.options,
+        agreeing(tongue) if asked else work.options or options_for(artifacts, tongue),
     )
 
 
@@ -130,7 +130,7 @@ class _Work:
         def say(thread: Sequence[BaseMessage]) -> Said:
             said = planned.pop() if planned else self.router.invoke(list(thread))
             assert isinstance(said, AIMessage)
-            self.options = tuple(said.additional_kwargs.get("options", ()))
+            self.options = tuple(said.additional_kwargs.get("options", ())) or self.options
             yield from ()
             return said
 

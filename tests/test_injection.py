@@ -208,8 +208,8 @@ def test_yes_with_a_picture_or_later_answers_nothing(
         if message != "yes" or photos:
             brain.enqueue(calling("forget_label", label="zorb"), AIMessage("Well."))
             chat.send("what is this?", [poster(ORDER)])
-        brain.enqueue(AIMessage("Hm."))
-        assert chat.send(message, photos).text == "Hm."
+        brain.enqueue(AIMessage("Hm?"))
+        assert chat.send(message, photos).text == "Hm?"
     assert known(imprint) == before
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from assistant.build import Imprint
 from assistant.router.actions import Context
 from assistant.router.deciding import decide
 from assistant.router.guessing import meant
@@ -11,6 +12,7 @@ from assistant.router.learned import MUST, Guess
 from assistant.router.lessons import SEVERAL, TAUGHT, examples_in
 from assistant.router.reading import Clause
 from assistant.router.several import wishes
+from tests.fakes import drawing
 from tools.artifacts import Candidate, Recognition
 
 ENGLISH = language("en")
@@ -144,3 +146,25 @@ def test_what_was_spoken_of_need_not_be_named() -> None:
 )  # fmt: skip
 def test_what_a_newcomer_typed_is_understood(text: str, wanted: list[object]) -> None:
     assert [(a.tool, a.args) for a in decide(text, SHOWN)] == wanted
+
+
+def test_what_is_asked_first_is_asked_behind_the_deed(imprint: Imprint) -> None:
+    chat = imprint.conversation()
+    chat.send("this is a zorb", [drawing("red")])
+    reply = chat.send("show me the zorbs and then forget everything")
+    assert [c.name for c in reply.tool_calls] == ["find_similar"]
+    assert reply.text.endswith("Shall I really forget everything?") and len(reply.options) == 2
+    assert imprint.memory.state.labels
+    chat.send(reply.options[0])
+    assert not imprint.memory.state.labels
+
+
+def test_a_wish_is_done_with_what_the_one_before_changed(imprint: Imprint) -> None:
+    chat = imprint.conversation()
+    chat.send("this is a zorb", [drawing("red")])
+    reply = chat.send("rename zorb to wug and show me the wugs")
+    assert [(c.name, c.ok) for c in reply.tool_calls] == [
+        ("rename_label", True),
+        ("find_similar", True),
+    ]
+    assert [x.name for x in imprint.memory.state.labels.values()] == ["wug"]

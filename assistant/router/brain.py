@@ -61,6 +61,8 @@ def _answer(messages: Sequence[BaseMessage], bound: set[str]) -> AIMessage:
     if results:
         tongue = tongue_of(messages[: last + 1])
         said = [_worded(m, messages[last + 1 :], tongue) for m in results]
+        # What was asked beside the calls comes last: it is what the next message answers.
+        said += [str(m.text) for m in messages[last + 1 :] if isinstance(m, AIMessage)]
         return AIMessage(_joined([text for text in said if text]))
     human = messages[last]
     text = human.additional_kwargs.get("text", human.text)

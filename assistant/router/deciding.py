@@ -50,7 +50,11 @@ def decide(message: str, context: Context) -> list[Action]:
     placed = exact and len(pictures) == len(deeds) >= len(parts)
     if len(parts) > 1 and not placed:  # which picture is which, the tables know
         several = _one_by_one(parts, tongues, context, len(codes))
-        actions = several if any(a.tool for a in several) else actions
+        if any(a.tool for a in several):
+            done = _finished(several, message, context, tongue)
+            # "Show me zorb, then forget everything": what is asked first is asked behind the deed.
+            asked = [a for a in several if a.options and not a.tool][-1:]
+            return [*done, *(replace(a, language=tongue.code) for a in asked)]
     return _finished(actions, message, context, tongue)
 
 
