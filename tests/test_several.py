@@ -133,6 +133,7 @@ def test_what_was_spoken_of_need_not_be_named() -> None:
     ("text", "wanted"),
     [
         ("Test 2: what is this?", [("classify_image", {})]),
+        ("where's the zorb?", [("answer_question", {"question": "where's the zorb"})]),
         ("Test case 4 (negative test): do you know this one? Expected: no.",
          [("classify_image", {})]),
         ("the said creature is known as the Grey Visitor of Jhansi",

@@ -145,6 +145,8 @@ def _beats(guess: Guess, done: Action, told: Action, fit: Fit, context: Context)
         return False
     if told.tool == "reject_label" and done.tool in NAMING and _label(told) == _label(done):
         return False  # "neither is a zorb"
+    if fit is Fit.LINE and (told.tool, done.tool) == ("answer_question", "detect_objects"):
+        return False  # "where's the zorb?" wants words
     if told.tool == done.tool == "classify_image":
         return "labels" in (done.args or {}) and "labels" not in (told.args or {})
     if guess.intent == "find_label" and told.tool == done.tool:
