@@ -14,8 +14,9 @@ from assistant.router.deciding import decide
 from assistant.router.features import features_of, tokens_in
 from assistant.router.language import LANGUAGES, language
 from assistant.router.learn import HERE, Network, as_reader, fingerprint, fit, save
-from assistant.router.learned import BEFORE, MUST, SLOTS, TAGS, checksum, reader
+from assistant.router.learned import BEFORE, checksum, reader
 from assistant.router.lessons import SEVERAL, TAUGHT, examples_in
+from assistant.router.marking import MUST, SLOTS, TAGS
 from tools.artifacts import Candidate, Recognition
 
 ENGLISH = language("en")

@@ -8,8 +8,9 @@ from assistant.router.deciding import decide
 from assistant.router.guessing import meant
 from assistant.router.language import language
 from assistant.router.learn import fit
-from assistant.router.learned import MUST, Guess
+from assistant.router.learned import Guess
 from assistant.router.lessons import SEVERAL, TAUGHT, examples_in
+from assistant.router.marking import MUST
 from assistant.router.reading import Clause
 from assistant.router.several import wishes
 from tests.fakes import drawing

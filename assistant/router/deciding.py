@@ -59,12 +59,13 @@ def decide(message: str, context: Context) -> list[Action]:
 
 
 def _decided(
-    message: str, tongues: Sequence[Language], context: Context, close: int
+    message: str, tongues: Sequence[Language], context: Context, likeliest: int
 ) -> tuple[Sequence[Action], Language, bool]:
     """What to do about what holds one wish, or what the tables can take apart; in which language,
     and whether lines of the tables fit it.
 
-    So many of the languages are ``close``; the others are tried when none of those has a line.
+    The first ``likeliest`` of the languages come before the others, which are tried when none of
+    those has a line.
     """
     for tongue in tongues:
         answered = reply_to_question(message, context, tongue)
@@ -83,19 +84,19 @@ def _decided(
             return judged(message, found, done, fit, context), tongue, fit is Fit.LINE
         if not actions:
             first, actions = found, done
-        guess = guessed(message, tongue, context) if place == close < len(tongues) else None
+        guess = guessed(message, tongue, context) if place == likeliest < len(tongues) else None
         if guess is not None and guess.probability >= SURE:
             break  # it is said in that language, though by no line of it
     return judged(message, first, actions, Fit.NOT, context), tongues[0], False
 
 
 def _one_by_one(
-    parts: Sequence[str], tongues: Sequence[Language], context: Context, close: int
+    parts: Sequence[str], tongues: Sequence[Language], context: Context, likeliest: int
 ) -> Sequence[Action]:
     """What to do about a message that holds several wishes."""
     found: list[Action] = []
     for part in parts:
-        actions, *_ = _decided(unjoined(part, tongues[0]), tongues, context, close)
+        actions, *_ = _decided(unjoined(part, tongues[0]), tongues, context, likeliest)
         found += actions
         context = after(context, actions)
     return found

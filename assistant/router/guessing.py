@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from assistant.router.actions import Action, Context
 from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
 from assistant.router.language import Language, Reading
-from assistant.router.learned import MUST, Guess, reader
+from assistant.router.learned import Guess, reader
+from assistant.router.marking import MUST
 from assistant.router.names import find_known, name_in
 from assistant.router.pointing import discussed
 from assistant.router.reading import Clause

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from assistant.router.features import Token, features_of, tokens_in
 from assistant.router.language import LANGUAGES, Language, language
-from assistant.router.learned import BEFORE, DILATIONS, TAGS, Reader, checksum
+from assistant.router.learned import BEFORE, DILATIONS, Reader, checksum
 from assistant.router.lessons import (
     RENAMED,
     SEVERAL,
@@ -31,6 +31,7 @@ from assistant.router.lessons import (
     paired,
     renamed,
 )
+from assistant.router.marking import TAGS
 
 __all__ = ["Network", "as_reader", "fingerprint", "fit", "main", "save"]
 

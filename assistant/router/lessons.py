@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from assistant.router.learned import BEFORE, SLOTS
+from assistant.router.learned import BEFORE
+from assistant.router.marking import SLOTS
 
 __all__ = ["RENAMED", "SEVERAL", "TAUGHT", "Example", "examples_in", "paired", "renamed"]
 

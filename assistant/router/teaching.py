@@ -104,14 +104,14 @@ def _on_described(reading: Reading, clause: Clause, context: Context) -> Action 
         return None
     if clause.tongue.fits("naming", reading.slots["description"]):
         return None  # "…, but at home its name is Rex": the name comes after the comma
-    said = clause.tongue.read(reading.slots["description"]).words
+    sentence = clause.tongue.read(reading.slots["description"])
+    said = sentence.words
     if clause.tongue.fits("doubts", reading.slots["description"]):
         label = label_in(reading, clause, context)
         return Action("classify_image", {"labels": [label]}) if label else None
     aside = clause.tongue.block("no_description")
     if said and (
-        said[0] in clause.tongue.reasons
-        or (aside and aside.ends(clause.tongue.read(reading.slots["description"]), 0))
+        said[0] in clause.tongue.reasons or (aside and aside.ends(sentence, 0))
     ):  # "…, if you please" describes nothing
         slots = {"label": reading.slots["label"]}
         return _on_teach(Reading(reading.intent, slots), clause, context)
