@@ -6,8 +6,8 @@ decides with a handler an intent (``teaching``, ``ordering``, ``handlers``). Whe
 where one fits that is hardly meant, the ``learned`` reader is heard, which ``learn`` trains with
 ``examples/*.txt`` (``lessons``): ``guessing`` says what its guess leads to, ``judging`` which of
 the two is done, ``marking`` which words fill a slot, ``several`` where a message is cut that holds
-several wishes, ``merging`` puts together what came of them. ``brain`` is the chat model that answers
-with the calls and then words their results (``telling``, in other languages).
+several wishes, ``merging`` puts together what came of them. ``brain`` is the chat model that
+answers with the calls and then words their results (``telling``, in other languages).
 """
 
 from assistant.router.brain import Router
