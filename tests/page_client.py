@@ -1,20 +1,21 @@
 """What tests of the page share: a tab without a browser (its private events over HTTP, as a
-browser sends them), and a model that has to be stopped."""
+browser sends them), and models that have to be stopped or never say the same twice."""
 
 import json
 import re
 import secrets
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import httpx
 
-from tests.fakes import FakeAnswerer
+from tests.fakes import FakeAnswerer, FakeCaptioner
 from tools.images import Photo
 
-__all__ = ["EndlessAnswerer", "Tab"]
+__all__ = ["CountingCaptioner", "EndlessAnswerer", "Tab"]
 
 
 class EndlessAnswerer(FakeAnswerer):
@@ -32,6 +33,16 @@ class EndlessAnswerer(FakeAnswerer):
         while not stop.wait(0.02):
             on_token("and ")
         return "and so on"
+
+
+class CountingCaptioner(FakeCaptioner):
+    """Never says the same twice."""
+
+    def __init__(self) -> None:
+        self._looks = count(1)
+
+    def captions(self, photo: Photo, count: int, *, stop: Event | None = None) -> list[str]:
+        return [f"look {next(self._looks)}"]
 
 
 class Tab:

@@ -191,9 +191,8 @@ def late(line):
 detached._say = late
 detached.main([sys.argv[2], sys.executable, "-c", "import os; print(os.getpid())"])
 """
-    turn = tmp_path / "turn"
 
-    def said(who: str, log: Path) -> list[str]:
+    def said(who: str, log: Path, turn: Path) -> list[str]:
         with log.open("wb") as file:
             subprocess.run(
                 [sys.executable, "-c", slow, who, str(turn)],
@@ -204,11 +203,13 @@ detached.main([sys.argv[2], sys.executable, "-c", "import os; print(os.getpid())
         return log.read_text().split()
 
     for who in ("parent", "child"):
-        number, begun, *_ = said(who, tmp_path / who)
+        # A turn each: the command of the first may still hold its own.
+        number, begun, *_ = said(who, tmp_path / who, tmp_path / f"{who}.turn")
         assert number.isdigit() and begun == "begun"
+    turn = tmp_path / "turn"
     with turn.open("ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        (waiting,) = said("child", tmp_path / "waits")
+        (waiting,) = said("child", tmp_path / "waits", turn)
         assert waiting.isdigit()
     end = time.monotonic() + 30
     while len(lines := (tmp_path / "waits").read_text().split()) < 3 and time.monotonic() < end:
