@@ -15,10 +15,11 @@ from assistant.build import Imprint
 from assistant.router import Router
 from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
-from assistant.router.grammar import Template, parse
+from assistant.router.grammar import Template
 from assistant.router.guessing import meant
 from assistant.router.language import LANGUAGES, language
 from assistant.router.learned import Guess
+from assistant.router.lines import parse
 from assistant.router.names import named
 from assistant.router.reading import Clause
 from assistant.router.spelling import Spelling, near

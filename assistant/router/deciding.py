@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from assistant.router.actions import Action, Context
 from assistant.router.answers import agrees, reply_to_question
+from assistant.router.certain import certain
 from assistant.router.guessing import SURE, guessed, photo_alone, with_photos
 from assistant.router.handlers import HANDLERS
 from assistant.router.judging import Fit, judged
@@ -74,6 +75,9 @@ def _decided(
         if answered is not None:
             return answered, tongue, True
     message = _NUMBERED.sub(lambda m: f"{m[1] or 'picture '}{m[2]}", message)
+    sure = certain(message, tongues[0], context, sole=likeliest == 1)
+    if sure is not None:
+        return [sure], tongues[0], False
     pictures = Pictures(context.turn_photos, context.photo_count, context.shown)
     first: list[Clause] = []
     actions: Sequence[Action] = []

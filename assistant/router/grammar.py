@@ -1,26 +1,18 @@
-"""Sentence templates: parsed, and matched with sentences.
+"""Templates of sentences, matched with sentences.
 
-    undo [that|it]                  a word, and something that may be missing
-    (show|find) [me] <all> {query}  one of several, a class of words, what the user fills in
-    [please|now]+ (so|very)+ good   the same as often as they come: at all, at least once
-    colou?r {label} : {rest} *      a letter that may be missing, a colon that must be, any rest
-    {!label}                        the name of a label that is taught, and nothing else
-    this [_] toy                    any one word
-
-Knows nothing of languages, intents or tools. A part is matched at a place of a sentence once,
-however many templates have it, so hundreds of templates cost little and none can blow up.
+Knows nothing of how a template is written (:mod:`assistant.router.lines`), nor of languages,
+intents or tools. A part is matched at a place of a sentence once, however many templates have it,
+so hundreds of templates cost little and none can blow up.
 """
 
-import re
-from collections.abc import Collection, Iterator, Mapping
-from functools import cached_property, lru_cache
+from collections.abc import Collection, Iterator
+from functools import cached_property
 
-from assistant.router.spelling import Sentence, tokens_of
+from assistant.router.spelling import Sentence
 
-__all__ = ["Fit", "Template", "parse", "words_in"]
+__all__ = ["MARKS", "Fit", "Template"]
 
-_TOKEN = re.compile(r"[\])]\+|[\[\]()|*]|<\w+>|\{!?\w+\}|[^\s\[\]()|*<>{}]+")
-_MARKS = {":": frozenset(":;=(–—-："), ",": frozenset(",:;=(–—-，：；、")}
+MARKS = {":": frozenset(":;=(–—-："), ",": frozenset(",:;=(–—-，：；、")}
 
 _COMPOSITE = frozenset(("seq", "alt", "opt", "many"))
 
@@ -38,10 +30,10 @@ class Template:
 
     def match(self, sentence: Sentence) -> Fit | None:
         """The slots, when the whole sentence fits: the first of them as short as they can be."""
-        for need in self.needs:
-            if need.isdisjoint(sentence.vocabulary):
-                return None
-        return _walk((self, None), 0, sentence, {}, set())
+        return _walk((self, None), 0, sentence, {}, set()) if self._may_fit(sentence) else None
+
+    def _may_fit(self, sentence: Sentence) -> bool:
+        return not any(map(sentence.vocabulary.isdisjoint, self.needs))
 
     def ends(self, sentence: Sentence, start: int) -> tuple[int, ...]:
         """Where it can end when it starts at a token; slots in it are not told."""
@@ -62,7 +54,7 @@ class Template:
             return (start + 1,) if start < len(words) else ()
         if self.kind == "mark":
             mark = sentence.marks[start - 1] if start else ""
-            return () if _MARKS[self.text].isdisjoint(mark) else (start,)
+            return () if MARKS[self.text].isdisjoint(mark) else (start,)
         if self.kind == "name":
             return sentence.names.get(start, ())
         return tuple(range(start + (self.kind == "slot"), len(words) + 1))
@@ -70,17 +62,22 @@ class Template:
     @cached_property
     def first(self) -> frozenset[str] | None:
         """The words it can begin with; None when that may be any."""
-        match self.kind:
-            case "word":
-                return self._spelt
-            case "any" | "slot" | "name" | "rest":
-                return None
-            case "alt":
-                return _union(p.first for p in self.parts)
+        return self._outer(1)
+
+    @cached_property
+    def last(self) -> frozenset[str] | None:
+        """The words it can end with; None when that may be any."""
+        return self._outer(-1)
+
+    def _outer(self, step: int) -> frozenset[str] | None:
+        if self.kind == "word":
+            return self._spelt
+        if self.kind in ("any", "slot", "name", "rest"):
+            return None
         found: list[frozenset[str] | None] = []
-        for part in self.parts:
-            found.append(part.first)
-            if not part.empty:
+        for part in self.parts[::step]:
+            found.append(part.first if step > 0 else part.last)
+            if self.kind != "alt" and not part.empty:
                 break
         return _union(found)
 
@@ -143,6 +140,8 @@ class Template:
             by_word, others = self._by_first
             word = sentence.words[start] if start < len(sentence.words) else ""
             return {e for p in (*by_word.get(word, ()), *others) for e in p.ends(sentence, start)}
+        if not self._may_fit(sentence):
+            return ()
         places: Collection[int] = (start,)
         for part in self.parts:
             if len(places) == 1:  # mostly
@@ -211,69 +210,8 @@ def _unfolded(head: Template, tail: "_Rest") -> Iterator["_Rest"]:
             yield tail
 
 
-def parse(text: str, classes: Mapping[str, Template]) -> Template:
-    """The template of a line; ``classes`` are the templates that ``<name>`` stands for."""
-    tokens = _TOKEN.findall(text)
-    place = 0
-
-    def alternatives() -> Template:
-        nonlocal place
-        options: list[list[Template]] = [[]]
-        while place < len(tokens) and tokens[place][0] not in "])":
-            token = tokens[place]
-            place += 1
-            if token == "|":
-                options.append([])
-            elif token in "[(":
-                inner = alternatives()
-                if place >= len(tokens) or tokens[place][0] != {"[": "]", "(": ")"}[token]:
-                    raise ValueError(f"{text!r}: a bracket is not closed.")
-                if tokens[place][-1] == "+":
-                    inner = Template("many", parts=(inner,))
-                place += 1
-                options[-1].append(Template("opt", parts=(inner,)) if token == "[" else inner)
-            else:
-                options[-1] += _atoms(token, classes)
-        parts = tuple(o[0] if len(o) == 1 else Template("seq", parts=tuple(o)) for o in options)
-        return parts[0] if len(parts) == 1 else Template("alt", parts=parts)
-
-    tree = alternatives()
-    if place < len(tokens):
-        raise ValueError(f"{text!r}: a bracket closes that was not opened.")
-    return tree
-
-
-def words_in(text: str) -> Iterator[str]:
-    """The words of a line, without those of its classes; its brackets are not looked at."""
-    for token in _TOKEN.findall(text):
-        if token[0] not in "[](){}<|*":
-            for atom in _atoms(token, {}):
-                yield from atom.words
-
-
-def _atoms(token: str, classes: Mapping[str, Template]) -> list[Template]:
-    if token[0] == "<":
-        return [classes[token[1:-1]]]
-    if token[0] == "{":
-        name = token[1:-1]
-        return [Template("name", name[1:]) if name[0] == "!" else Template("slot", name)]
-    if token in (*_MARKS, "，"):
-        return [Template("mark", token if token in _MARKS else ",")]
-    if token == "*":
-        return [Template("rest")]
-    if token == "_":
-        return [Template("any")]
-    # A Chinese sign is a word; what is left stays whole, with the marks that may be in it.
-    return [_word(w) for w in ([token.casefold()] if token.isascii() else tokens_of(token))]
-
-
 def _words(part: Template) -> frozenset[str]:
     return part.words
-
-
-@lru_cache(maxsize=4000)
-def _word(text: str) -> Template:
-    return Template("word", text)
 
 
 def _union(

@@ -13,7 +13,7 @@ from assistant.router.guessing import LIKELY, NAMING, POSSIBLE, SURE, guessed, m
 from assistant.router.language import Language
 from assistant.router.learned import Guess
 from assistant.router.reading import Clause
-from assistant.router.several import further
+from assistant.router.several import holds_one
 from tools.memory.labels import name_key
 
 __all__ = ["Fit", "judged"]
@@ -40,7 +40,6 @@ _ABOUT_ONE_THING = (*NAMING, "reject_label", "find_similar", "classify_image", "
 _OF_TAUGHT = ("forget_label", "rename_label", "alias_label", "merge_labels")
 _TAKES_BACK = (*_OF_TAUGHT, "undo", "forget_pictures", "forget_since", "")
 """What may be meant by an order to forget what nobody taught; "" asks whether to forget all."""
-_FURTHER = 0.1  # up to which a message holds one wish
 _FILLED = (*NAMING, *_OF_TAUGHT, "teach_answer")
 
 
@@ -85,7 +84,7 @@ def judged(
     if guess is None or guess.probability < _FROM[Fit.NOT]:
         return actions
     several = [a for a in actions if a.tool] if understood else []
-    one = len(several) < 2 or further(message, tongue, context) <= _FURTHER
+    one = len(several) < 2 or holds_one(message, tongue, context)
     if not (one or _may_be_one(several)):
         return actions  # several things are done: that is for the tables
     clause = found[0]

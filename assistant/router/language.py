@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from assistant.router.grammar import Template, parse, words_in
+from assistant.router.grammar import Template
+from assistant.router.lines import parse, words_in
 from assistant.router.spelling import Sentence, Spelling, tokens_of
 
 __all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely", "spoken"]
@@ -172,7 +173,7 @@ class Language:
         )
 
     def _folded(self, text: str) -> str:
-        return text.translate(self._folding)
+        return text.translate(self._folding) if self._folding else text
 
     def _template(self, text: str) -> Template:
         return parse(self._as_read(text), self._classes)

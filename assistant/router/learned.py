@@ -8,9 +8,9 @@ of tools, and of what came before no more than a word.
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from importlib.resources import as_file, files
 
 import numpy as np
@@ -28,6 +28,7 @@ was said or done that it may be about; nothing such; or that is not known."""
 DILATIONS = (1, 1, 2, 3)
 """How far apart the words are that each layer puts together."""
 _TANH = np.float32(np.sqrt(2 / np.pi))
+_FAR = np.float32(80)  # its exponential is a float32 still, and x by it nothing
 _SMALL = 1e-5  # beside a variance, as torch's LayerNorm has it
 _OPENING, _CLOSING = "\"'“«„‘<「", "\"'”“»’>」"
 
@@ -80,6 +81,7 @@ class Reader:
             for name, value in weights.items()
             if name != "keys"
         }
+        self._places = {key: place for place, key in enumerate(self.keys.tolist())}
         table = self.weights["features.weight"]
         self._rows = np.concatenate([table, np.zeros_like(table[:1])])
         """The numbers of each feature, and of one that is not known: none (F + 1, d)."""
@@ -89,16 +91,24 @@ class Reader:
             if value.ndim == 3
         }
         """Of each convolution, for a row of so many words one after the other (width · d, d)."""
+        # A message is read, looked at for where it may be cut, and judged beside the tables.
+        kept = lru_cache(maxsize=8)
+        self._looked = kept(self._look)
+        self._guessed = kept(self._guess)
+        self._cut = kept(self._find)
 
     def read(self, text: str, labels: Sequence[str], before: str) -> Guess | None:
         """What ``text`` most likely means; None when there is no word in it.
 
         ``labels`` are the names that are taught; ``before`` is one of :data:`BEFORE`.
         """
-        tokens, seen = self._looked(text, tuple(labels), before)
+        return self._guessed(text, tuple(labels), before)
+
+    def _guess(self, text: str, labels: tuple[str, ...], before: str) -> Guess | None:
+        tokens, seen = self._looked(text, labels, before)
         if not tokens:
             return None
-        pooled = np.concatenate([seen.max(axis=0), seen.mean(axis=0)])
+        pooled = np.concatenate([seen.max(axis=0), np.add.reduce(seen) / len(seen)])
         scores = _log_softmax(self._linear("intent", pooled))
         best = int(scores.argmax())
         intent = self.intents[best]
@@ -118,7 +128,10 @@ class Reader:
     def cuts(self, text: str, labels: Sequence[str], before: str) -> list[tuple[int, float]]:
         """The characters of ``text`` at which a further wish may begin, and how likely each is,
         in [0, 1]; the arguments are those of :meth:`read`."""
-        tokens, seen = self._looked(text, tuple(labels), before)
+        return self._cut(text, tuple(labels), before)
+
+    def _find(self, text: str, labels: tuple[str, ...], before: str) -> list[tuple[int, float]]:
+        tokens, seen = self._looked(text, labels, before)
         if len(tokens) < 2:
             return []
         shares = self._begun(seen).tolist()
@@ -127,23 +140,15 @@ class Reader:
             for token, share in zip(tokens[1:], shares[1:], strict=True)
         ]
 
-    @cached_property
-    def _looked(self) -> Callable[[str, tuple[str, ...], str], _Look]:
-        # A message is looked at for where it may be cut, and read whole when it is not.
-        def look(text: str, labels: tuple[str, ...], before: str) -> _Look:
-            tokens = tokens_in(text, labels, self.tongue)
-            return tokens, self._seen(text, tokens, before) if tokens else np.zeros((0, 0), "f4")
-
-        return lru_cache(maxsize=8)(look)
+    def _look(self, text: str, labels: tuple[str, ...], before: str) -> _Look:
+        tokens = tokens_in(text, labels, self.tongue)
+        return tokens, self._seen(text, tokens, before) if tokens else np.zeros((0, 0), "f4")
 
     def _seen(self, text: str, tokens: Sequence[Token], before: str) -> Array:
         """The words of a message, each with its neighbours in view (T, d)."""
-        sums = np.array(
-            [[checksum(f) for f in row] for row in features_of(text, tokens, self.common)],
-            dtype=np.uint32,
-        )
-        places = np.searchsorted(self.keys, sums)
-        places[self.keys.take(places, mode="clip") != sums] = len(self.keys)  # the row of none
+        features = features_of(text, tokens, self.common)
+        none = len(self.keys)
+        places = [[self._places.get(checksum(f), none) for f in row] for row in features]
         seen: Array = np.add.reduce(self._rows.take(places, axis=0), axis=1)
         seen += self.weights["before.weight"][BEFORE.index(before)]
         each = np.full(seen.shape[1], 1 / seen.shape[1], np.float32)
@@ -174,8 +179,9 @@ class Reader:
         reach = width // 2 * dilation
         padded = np.zeros((size + 2 * reach, depth), dtype=np.float32)
         padded[reach : reach + size] = seen
-        views = [padded[i * dilation : i * dilation + size] for i in range(width)]
-        found: Array = np.concatenate(views, axis=1) @ kernel + self.weights[f"{name}.bias"]
+        views = padded.take(_windows(size, width, dilation), axis=0)
+        found: Array = views.reshape(size, -1) @ kernel
+        found += self.weights[f"{name}.bias"]
         return found
 
     def _linear(self, name: str, seen: Array) -> Array:
@@ -183,16 +189,22 @@ class Reader:
         return found
 
 
+@lru_cache(maxsize=512)
+def _windows(size: int, width: int, dilation: int) -> npt.NDArray[np.intp]:
+    """For each of ``size`` rows which padded rows it is put together of (size, width)."""
+    return np.arange(size)[:, None] + np.arange(width) * dilation
+
+
 def _gelu(x: Array) -> Array:
-    """As torch has it, approximated by tanh."""
+    """As torch has it, approximated by tanh; 1 + tanh(y) is 2 / (1 + exp(-2 y))."""
     found: Array = x * x  # and on in place: of so few numbers an array costs more than they do
-    found *= _TANH * np.float32(0.044715)
-    found += _TANH
+    found *= -2 * _TANH * np.float32(0.044715)
+    found -= 2 * _TANH
     found *= x
-    np.tanh(found, out=found)
+    np.minimum(found, _FAR, out=found)
+    np.exp(found, out=found)
     found += 1
-    found *= x
-    found *= 0.5
+    np.divide(x, found, out=found)
     return found
 
 

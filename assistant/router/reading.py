@@ -172,7 +172,7 @@ def _plain(sentence: Sentence, tongue: Language, asks: bool) -> tuple[Sentence, 
 
 def _after(sentence: Sentence, block: Template | None, end: int) -> int:
     """Where the longest fit of a block begins that goes up to ``end``; 0 where none does."""
-    if block is None:
+    if block is None or (block.last is not None and sentence.words[end - 1] not in block.last):
         return 0
     starts = range(max(1, end - _TAIL), end)
     return next((i for i in starts if end in block.ends(sentence, i)), 0)

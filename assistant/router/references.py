@@ -5,8 +5,10 @@ Knows nothing of what is said of them; the words are data (``references`` in ``*
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from assistant.router.language import Language
+from assistant.router.grammar import Template
+from assistant.router.language import LANGUAGES, Language
 from assistant.router.spelling import Sentence
 
 __all__ = ["Pictures", "referred"]
@@ -84,12 +86,20 @@ def _left_out(sentence: Sentence, place: int, tongue: Language) -> bool:
 
 def _pointing(sentence: Sentence, place: int, tongue: Language) -> tuple[str, int]:
     found = ("", 0)
-    for kind in _KINDS:
-        block = tongue.block("references", kind)
-        end = max(block.ends(sentence, place), default=0) if block is not None else 0
+    openings = _openings(tongue)
+    for kind, block in openings.get(sentence.words[place], openings[""]):
+        end = max(block.ends(sentence, place), default=0)
         if end > found[1]:
             found = (kind, end)
     return found
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def _openings(tongue: Language) -> dict[str, list[tuple[str, Template]]]:
+    """What may point at pictures, by the word that it begins with; "" is any other word."""
+    blocks = [(k, b) for k in _KINDS if (b := tongue.block("references", k)) is not None]
+    words = {w for _, block in blocks for w in block.first or ()}
+    return {w: [(k, b) for k, b in blocks if b.first is None or w in b.first] for w in (*words, "")}
 
 
 def _means_no_picture(

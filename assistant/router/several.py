@@ -14,10 +14,11 @@ from assistant.router.language import Language
 from assistant.router.learned import Guess, reader
 from tools.artifacts import Change
 
-__all__ = ["after", "further", "unjoined", "wishes"]
+__all__ = ["after", "holds_one", "unjoined", "wishes"]
 
 _TALK = ("nothing", "help", "dont_know", "off_topic")
 _MAY_BEGIN = 0.3  # how likely a further wish must begin at a place that is looked at
+_UNLIKELY = 0.1  # up to which none begins there
 _BESIDE = 2  # words that may stand beside a name which is all that is said
 _READ, _SEVERAL = 0.6, 0.0  # what being read well counts beside that, and when it is enough
 _CHANGE = (
@@ -31,12 +32,8 @@ def wishes(text: str, tongue: Language, context: Context) -> list[str]:
     A cut counts for the more the better its parts can be read, and for the less the better the
     whole can; talk is no wish, and is left with the wish that it stands beside.
     """
-    sentence = tongue.read(text)
-    joined = any(map(str.strip, sentence.marks[:-1])) or not tongue.joints.isdisjoint(
-        sentence.words
-    )
-    if len(text) > LONGEST or not (joined or not tongue.joints):
-        return [text]  # most messages: the reader need not look for more
+    if len(text) > LONGEST or not _may_hold_more(text, tongue):
+        return [text]
     network, came = reader(tongue), before(context)
     cuts = [c for c in network.cuts(text, context.labels, came) if c[1] > _MAY_BEGIN]
     if not cuts:
@@ -62,10 +59,19 @@ def wishes(text: str, tongue: Language, context: Context) -> list[str]:
     return [p.strip() for p in parts] if sure > _SEVERAL else [text]
 
 
-def further(text: str, tongue: Language, context: Context) -> float:
-    """How likely a message holds a further wish, in [0, 1]."""
+def holds_one(text: str, tongue: Language, context: Context) -> bool:
+    """Whether no place in a message is likely to begin a further wish."""
+    if not _may_hold_more(text, tongue):
+        return True
     cuts = reader(tongue).cuts(text[:LONGEST], context.labels, before(context))
-    return max((share for _, share in cuts), default=0.0)
+    return all(share <= _UNLIKELY for _, share in cuts)
+
+
+def _may_hold_more(text: str, tongue: Language) -> bool:
+    """Whether there is a mark or an "and" in it: most messages need not be looked at further."""
+    sentence = tongue.read(text)
+    marked = any(map(str.strip, sentence.marks[:-1]))
+    return marked or not tongue.joints or not tongue.joints.isdisjoint(sentence.words)
 
 
 def _is_wish(

@@ -61,8 +61,9 @@ class Sentence:
 
     def part(self, start: int, end: int | None = None) -> "Sentence":
         """The words from one place to another."""
-        words = [(w, *s) for w, s in zip(self.words, self.spans, strict=True)]
-        return Sentence(self.raw, words[start:end], self.marks[start:end])
+        among = slice(start, end)
+        words = [(w, *s) for w, s in zip(self.words[among], self.spans[among], strict=True)]
+        return Sentence(self.raw, words, self.marks[among])
 
 
 class Spelling:
@@ -88,7 +89,7 @@ class Spelling:
 
     def folded(self, text: str) -> str:
         """``text`` with the letters that people type in place of those they would write."""
-        return text.translate(self._folding)
+        return text.translate(self._folding) if self._folding else text
 
     def read(self, raw: str, *, guess: bool = False) -> Sentence:
         """``raw`` in known words; ``guess`` corrects what is one letter off."""
@@ -99,11 +100,13 @@ class Spelling:
         words: list[tuple[str, int, int]] = []
         marks: list[str] = []
         for token in _TOKEN.finditer(raw):
-            text = token[0].rstrip(_DULL) if len(token[0]) > 1 else token[0]
-            if not any(c.isalnum() for c in text) and text != "?" and text not in _SIGNS:
-                if marks:
-                    marks[-1] += token[0]
-                continue
+            text = token[0]
+            if not text.isalnum():  # most are words and nothing else
+                text = text.rstrip(_DULL) if len(text) > 1 else text
+                if not any(c.isalnum() for c in text) and text != "?" and text not in _SIGNS:
+                    if marks:
+                        marks[-1] += token[0]
+                    continue
             small = self.folded(text.casefold())
             if small in noise:
                 if marks:

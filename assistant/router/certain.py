@@ -1,0 +1,74 @@
+"""What the learned reader is so sure of that no line of the tables has to be looked at.
+
+Knows nothing of how the tables are read. What only they know is left to them: pictures that are
+pointed at, several wishes or names, what is told beside a name.
+"""
+
+import re
+
+from assistant.router.actions import Action, Context
+from assistant.router.guessing import SURE, guessed, meant
+from assistant.router.language import Language
+from assistant.router.learned import Guess
+from assistant.router.reading import Clause, clauses
+from assistant.router.references import Pictures
+from assistant.router.several import holds_one
+
+__all__ = ["certain"]
+
+_CLEARLY = 0.8
+"""How likely each word of what fills a slot must belong to it."""
+_FILLED = (
+    "ask", "caption", "classify", "find", "find_label", "find_like", "is_it", "known", "teach",
+    "why",
+)  # fmt: skip
+"""Of which the reader finds all that there is to say, and which forget or rename nothing."""
+_MOST = 2  # sentences, of which one may be talk
+_TOLD_MORE = re.compile(r"\s*(?:[:;,(=–—：；，（]|-+\s)")
+"""What stands after a name of which more is told: "zorb: a round blue toy"."""
+
+
+def certain(message: str, tongue: Language, context: Context, *, sole: bool) -> Action | None:
+    """What to do about a message that can hardly mean anything else; None for any other one.
+
+    ``sole``: whether no other language has as many of its words.
+    """
+    if context.wiping or context.doubt is not None:
+        return None  # a question is open that only few words answer
+    guess = guessed(message, tongue, context)
+    if guess is None or guess.probability < SURE or guess.intent not in _FILLED:
+        return None
+    if min(guess.surety.values(), default=1.0) < _CLEARLY or _says_more(guess, message, tongue):
+        return None
+    if not holds_one(message, tongue, context):
+        return None
+    pictures = Pictures(context.turn_photos, context.photo_count, context.shown)
+    found = clauses(message, tongue, pictures)
+    if not 0 < len(found) <= _MOST or any(c.photos for c in found):
+        return None
+    asking = [c for c in found if c.question]
+    whole = Clause(tongue.read(message), bool(asking), tongue)
+    clause = found[0] if len(found) == 1 else whole
+    if guess.intent == "ask" and len(asking) == 1:
+        clause = asking[0]
+    action = meant(guess, clause, context)
+    if action is None or not action.tool or action.tool == "correct_label":
+        return None  # of what is corrected to what, the tables know both
+    name = str((action.args or {}).get("label", ""))
+    new = action.tool == "teach_label" and name not in context.labels
+    if new and not (sole and not tongue.vocabulary.issuperset(tongue.read(name).words)):
+        return None  # "hallo", "c'est l'okapi"
+    return action
+
+
+def _says_more(guess: Guess, message: str, tongue: Language) -> bool:
+    """Whether a message has more names, or more to say of one, than the reader has slots for."""
+    label = guess.slots.get("label")
+    if guess.intent == "ask":
+        return tongue.code != "en"  # which of them have words that the answerer knows
+    if guess.intent == "is_it":
+        return re.search(rf"\b(?:{tongue.between})\b|还是|[,，、/]", message, re.I) is not None
+    if guess.intent == "teach" and label is not None:
+        rest = message[message.rfind(label) + len(label) :]
+        return _TOLD_MORE.match(rest) is not None
+    return False
