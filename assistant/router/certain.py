@@ -18,11 +18,11 @@ __all__ = ["certain"]
 
 _CLEARLY = 0.8
 """How likely each word of what fills a slot must belong to it."""
-_FILLED = (
-    "ask", "caption", "classify", "find", "find_label", "find_like", "is_it", "known", "teach",
-    "why",
+_OF_TABLES = (
+    "compare", "detect", "forget", "forget_all", "forget_today", "merge", "train",
+    "training_status",
 )  # fmt: skip
-"""Of which the reader finds all that there is to say, and which forget or rename nothing."""
+"""Of which or since when it is meant: that has more to it than the reader has slots for."""
 _MOST = 2  # sentences, of which one may be talk
 _TOLD_MORE = re.compile(r"\s*(?:[:;,(=–—：；，（]|-+\s)")
 """What stands after a name of which more is told: "zorb: a round blue toy"."""
@@ -36,7 +36,7 @@ def certain(message: str, tongue: Language, context: Context, *, sole: bool) -> 
     if context.wiping or context.doubt is not None:
         return None  # a question is open that only few words answer
     guess = guessed(message, tongue, context)
-    if guess is None or guess.probability < SURE or guess.intent not in _FILLED:
+    if guess is None or guess.probability < SURE or guess.intent in _OF_TABLES:
         return None
     if min(guess.surety.values(), default=1.0) < _CLEARLY or _says_more(guess, message, tongue):
         return None
@@ -53,7 +53,7 @@ def certain(message: str, tongue: Language, context: Context, *, sole: bool) -> 
         clause = asking[0]
     action = meant(guess, clause, context)
     if action is None or not action.tool or action.tool == "correct_label":
-        return None  # of what is corrected to what, the tables know both
+        return None  # what is corrected to what, the tables know better
     name = str((action.args or {}).get("label", ""))
     new = action.tool == "teach_label" and name not in context.labels
     if new and not (sole and not tongue.vocabulary.issuperset(tongue.read(name).words)):
@@ -64,6 +64,8 @@ def certain(message: str, tongue: Language, context: Context, *, sole: bool) -> 
 def _says_more(guess: Guess, message: str, tongue: Language) -> bool:
     """Whether a message has more names, or more to say of one, than the reader has slots for."""
     label = guess.slots.get("label")
+    if guess.intent == "report":
+        return label is None  # "how well do you know it?"
     if guess.intent == "ask":
         return tongue.code != "en"  # which of them have words that the answerer knows
     if guess.intent == "is_it":
