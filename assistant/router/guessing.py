@@ -132,10 +132,11 @@ def _action(guess: Guess, clause: Clause, context: Context) -> Action | None:
         slots = {"label": spoken_of, **guess.slots}
         return _action(replace(guess, slots=slots), clause, context)
     match guess.intent:
+        case "nothing" if context.turn_photos:
+            return photo_alone(context)
         case "nothing":
-            return (
-                photo_alone(context) if context.turn_photos else Action(text=tongue.said("agree"))
-            )
+            begun = context.photo_count or context.changed is not None
+            return Action(text=tongue.said("remark" if begun else "hello"))
         case "off_topic" | "help" if context.turn_photos:
             return None
         case "off_topic":

@@ -84,10 +84,11 @@ def clauses(message: str, tongue: Language, pictures: Pictures) -> list[Clause]:
             continue
         sentence, photos = referred(sentence, tongue, pictures, pointed)
         pointed += photos
-        clause = Clause(sentence, asks, tongue, photos)
         lead = tongue.block("lead")
-        dull = lead is not None and len(whole.words) in lead.ends(whole, 0) and not asks
-        (oil if dull else found).append(clause)
+        if lead is not None and len(whole.words) in lead.ends(whole, 0) and not asks:
+            oil.append(Clause(whole, asks, tongue, photos))  # "hi there" says no less than "hi"
+        else:
+            found.append(Clause(sentence, asks, tongue, photos))
     return found or oil
 
 
