@@ -12,11 +12,12 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from assistant import open_assistant
 from assistant.build import Imprint
-from assistant.router import Router
+from assistant.router import Router, deciding
 from assistant.router.actions import Action, Context
 from assistant.router.deciding import decide
 from assistant.router.grammar import Template
 from assistant.router.guessing import meant
+from assistant.router.judging import Fit
 from assistant.router.language import LANGUAGES, language
 from assistant.router.learned import Guess
 from assistant.router.lines import parse
@@ -205,6 +206,49 @@ def test_only_a_label_may_be_forgotten_instead_of_everything() -> None:
 )  # fmt: skip
 def test_a_remark_beside_a_picture_teaches_nothing(text: str) -> None:
     assert "teach_label" not in [tool for tool, _ in calls(text, Context((), (1,), 1))]
+
+
+NEW = Context((), (), 0)
+TALKED = Context(("zorb",), (), 1, shown=(1,))
+
+
+@pytest.mark.parametrize(
+    ("context", "code", "text", "key"),
+    [
+        (NEW, "en", "hi there", "hello"),
+        (NEW, "en", "my name is Anna", "hello"),
+        (NEW, "de", "hallo du", "hello"),
+        (NEW, "fr", "salut toi", "hello"),
+        (TALKED, "en", "it is raining here", "remark"),
+        (TALKED, "de", "das Wetter ist schön", "remark"),
+    ],
+)
+def test_small_talk_gets_an_answer_of_its_own(
+    context: Context, code: str, text: str, key: str
+) -> None:
+    (action,) = decide(text, context)
+    assert (action.tool, action.text) == ("", language(code).said(key))
+
+
+@pytest.mark.parametrize("text", ["ok let us begin", "los geht's", "on y va ?", "我们开始吧"])
+def test_who_wants_to_begin_is_told_how(text: str) -> None:
+    (action,) = decide(text, NEW)
+    assert not action.tool and "zorb" in action.text.casefold()
+
+
+def test_what_is_certain_is_done_without_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that are pointed at, several wishes and what is told beside a name are theirs."""
+    here = Context(("zorb",), (2,), 2)
+    monkeypatch.setattr(deciding, "_taken_apart", lambda *_: ([Action("tables")], Fit.LINE))
+    monkeypatch.setattr(deciding, "judged", lambda message, found, actions, *_: actions)
+
+    def through(text: str) -> list[str]:
+        return [a.tool for a in decide(text, here)]
+
+    assert through("what might this thing be?") == ["classify_image"]
+    assert through("so would you call that a zorb?") == ["classify_image"]
+    assert through("and the first one?") == through("wug: a round blue toy") == ["tables"]
+    assert through("is it a zorb or a blick?") == ["tables"]
 
 
 @pytest.mark.parametrize("text", ["Smashing.", "Champion!", "Splendid!"])

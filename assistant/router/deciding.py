@@ -13,7 +13,7 @@ from assistant.router.certain import certain
 from assistant.router.guessing import SURE, guessed, photo_alone, with_photos
 from assistant.router.handlers import HANDLERS
 from assistant.router.judging import Fit, judged
-from assistant.router.language import LONGEST, Language, language, likely
+from assistant.router.language import LONGEST, Language, language, likely, unheaded
 from assistant.router.merging import merged
 from assistant.router.names import named
 from assistant.router.reading import Clause, clauses, halves, pieces
@@ -25,18 +25,13 @@ from tools.wording import article, join
 __all__ = ["decide"]
 
 _NUMBERED = re.compile(r"(\b(?:photo|picture|image|pic|drawing|number)s?\s*)?#(\d+)", re.I)
-_HEADING = re.compile(  # "Test case 3 (negative): …", "Step 2 - …"
-    r"^\s*(?:tests?(?:\s+case)?|case|step|task|query|question|try|fall|testfall|schritt|frage|"
-    r"étape|cas|essai|paso|caso|prueba|测试|步骤|问题)\s*#?\d+\s*(?:\([^)]*\)\s*)?[:：.–-]\s*",
-    re.I,
-)
 _MANY = re.compile(r"\b(?:these|those|they|them|both|all)\b", re.I)
 
 
 def decide(message: str, context: Context) -> list[Action]:
     """What to do about a message: at least one action."""
     message = message.replace("’", "'").replace("‘", "'").replace("`", "'")
-    message = _HEADING.sub("", message) or message
+    message = unheaded(message)
     codes = likely(message, context.language)
     tongues = [language(c) for c in dict.fromkeys((*codes, context.language, "en"))]
     if context.offered and not context.turn_photos:

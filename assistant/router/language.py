@@ -7,7 +7,7 @@ less of the same. A file is read when it is first needed.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -17,7 +17,9 @@ from assistant.router.grammar import Template
 from assistant.router.lines import parse, words_in
 from assistant.router.spelling import Sentence, Spelling, tokens_of
 
-__all__ = ["LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely", "spoken"]
+__all__ = [
+    "LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely", "spoken", "unheaded",
+]  # fmt: skip
 
 LANGUAGES = ("en", "de", "fr", "es", "zh")
 LONGEST = 60  # words of a clause that is matched; a longer one is no order
@@ -42,6 +44,7 @@ class Language:
         self._folding = str.maketrans(dict(data.get("folding", {})))
         self.ordinals = {self._folded(k): int(v) for k, v in data.get("ordinals", {}).items()}
         self.counts = {self._folded(k): int(v) for k, v in data.get("counts", {}).items()}
+        self.headings: str = data.get("headings", "")
         self.between: str = data.get("between", "or|and|vs\\.?")
         self.joints = frozenset(self._folded(data.get("joints", "")).split())
         self.reasons = frozenset(self._folded(data.get("reasons", "")).split())
@@ -247,6 +250,17 @@ def likely(text: str, before: str) -> tuple[str, ...]:
     if not words or counts[before] == max(counts.values()):
         best = [before, *(c for c in best if c != before and words)]
     return tuple(best)
+
+
+def unheaded(text: str) -> str:
+    """Without what counts it, in any language: "Test case 3 (negative): …", "Step 2 - …"."""
+    return _heading().sub("", text) or text
+
+
+@cache
+def _heading() -> re.Pattern[str]:
+    words = "|".join(language(code).headings for code in LANGUAGES)
+    return re.compile(rf"^\s*(?:{words})\s*#?\d+\s*(?:\([^)]*\)\s*)?[:：.–-]\s*", re.I)
 
 
 def spoken(texts: Iterable[str]) -> str:
