@@ -23,7 +23,7 @@ _OF_TABLES = (
     "training_status",
 )  # fmt: skip
 """Of which or since when it is meant: that has more to it than the reader has slots for."""
-_MOST = 2  # sentences, of which one may be talk
+_MOST = 4  # sentences, of which all but one may be talk
 _TOLD_MORE = re.compile(r"\s*(?:[:;,(=–—：；，（]|-+\s)")
 """What stands after a name of which more is told: "zorb: a round blue toy"."""
 

@@ -12,7 +12,7 @@ from assistant.router.handlers import HANDLERS, TAKE_PHOTOS
 from assistant.router.language import Language, Reading
 from assistant.router.learned import Guess, reader
 from assistant.router.marking import MUST
-from assistant.router.names import find_known, name_in
+from assistant.router.names import find_known, name_in, proper_name
 from assistant.router.pointing import discussed
 from assistant.router.reading import Clause
 
@@ -30,6 +30,12 @@ _ASKED_FIRST = {"forget", "forget_today", "merge", "split"}
 ORDERS = {*_ASKED_FIRST, "undo", "forget_picture", "rename", "alias"}
 _TOLD = 0.65  # from which those are done
 LONGEST = 400  # characters of what is read
+_REST_OF_NAME = re.compile(r"\s+[^\W\d_][\w'-]*")
+_SECOND_PART = re.compile(
+    r"\s+(?:(?:of|de|von)(?: (?:the|la|las|los|der|dem|den))?|du|des|del|vom)"
+    r"(?: [^\W\d_a-zà-ÿ][\w'-]*)+"
+)
+_ADVERB = re.compile(r"\b(?:[a-z]{3,}ly|so|very|quite|rather|too)\s+$")
 _OPEN_END = re.compile(r"\w\s(?:of|von|vom|de|du|des|del)$", re.I)
 _OF_WHAT_WAS_SAID = ("alias", "find_label", "split")  # "show me his pictures"
 
@@ -48,15 +54,31 @@ def guessed(text: str, tongue: Language, context: Context) -> Guess | None:
     if len(text) > LONGEST:
         return None
     guess = reader(tongue).read(text, context.labels, before(context))
-    return guess and _titled(_whole_name(guess, text), tongue, context.labels)
+    return guess and _titled(
+        _whole_name(_proper(guess, text, tongue), text), tongue, context.labels
+    )
+
+
+def _proper(guess: Guess, text: str, tongue: Language) -> Guess:
+    """With the one proper name of an English text where an adverb stands before what would be the
+    name: "this is Madame Octavia, of whom we were always terribly fond"."""
+    name = guess.slots.get("label", "")
+    if guess.intent != "teach" or not name.islower() or not _ADVERB.search(guess.lead):
+        return guess
+    better = proper_name(tongue.read(text), tongue)
+    if better is None:
+        return guess
+    lead = text[: text.find(better)]
+    return replace(guess, slots={**guess.slots, "label": better}, lead=lead)
 
 
 def _whole_name(guess: Guess, text: str) -> Guess:
-    """With what must come after "of" in a name: "the Grey Visitor of Jhansi"."""
+    """With what comes after "of" in a name: "the Grey Visitor of Jhansi", "Don Pepe de la Luna"."""
     name = guess.slots.get("label", "")
-    more = _OPEN_END.search(name) and re.match(
-        r"\s+[^\W\d_][\w'-]*", text[text.rfind(name) + len(name) :]
-    )
+    open_end = _OPEN_END.search(name) is not None
+    goes_on = _REST_OF_NAME if open_end else _SECOND_PART
+    titled = any(word[0].isupper() for word in name.split()[-1:])
+    more = (open_end or titled) and goes_on.match(text[text.rfind(name) + len(name) :])
     if not more:
         return guess
     return replace(guess, slots={**guess.slots, "label": name + more[0]})

@@ -35,7 +35,9 @@ _GOES_ON = re.compile(r"\s+(?:of|von|vom|de|du|des|del)\s+\S", re.I)
 """What a name goes on with that has a second part."""
 _UNHEARD = ("cancel_training", "use_adapter", "import_memory")
 """What no example is for."""
-_ABOUT_ONE_THING = (*NAMING, "reject_label", "find_similar", "classify_image", "answer_question")
+_ABOUT_ONE_THING = (
+    *NAMING, "reject_label", "find_similar", "classify_image", "answer_question", "caption_image",
+)  # fmt: skip
 """What the tables make of one statement about a picture when they take it apart."""
 _OF_TAUGHT = ("forget_label", "rename_label", "alias_label", "merge_labels")
 _TAKES_BACK = (*_OF_TAUGHT, "undo", "forget_pictures", "forget_since", "")
@@ -73,14 +75,14 @@ def judged(
     understood = fit is not Fit.NOT
     if not found or context.wiping or (context.doubt is not None and understood):
         return actions  # a question is open that only few words answer
-    pointing = [c for c in found if c.photos]
-    if pointing and (understood or len(found) > 1):
+    tongue = found[0].tongue
+    guess = guessed(message, tongue, context)
+    pointing = any(c.photos for c in found)
+    if pointing and (understood or len(found) > 1) and not _of_no_picture(guess):
         return actions
     told = next((a for a in actions if a.tool), None)
     if told is not None and fit is Fit.LINE and told.tool not in (*_BROAD, *_FILLED):
         return actions  # a line says it
-    tongue = found[0].tongue
-    guess = guessed(message, tongue, context)
     if guess is None or guess.probability < _FROM[Fit.NOT]:
         return actions
     several = [a for a in actions if a.tool] if understood else []
@@ -106,6 +108,11 @@ def judged(
     return [done] if better else actions
 
 
+def _of_no_picture(guess: Guess | None) -> bool:
+    """Whether "all of them" hardly points at pictures: "which names do you know, all of them"."""
+    return guess is not None and guess.intent == "known" and guess.probability >= SURE
+
+
 def _asked_about(guess: Guess, found: Sequence[Clause]) -> bool:
     """Whether a name was rather asked about than given: "How did you see that it was a zorb?"."""
     sure = guess.probability >= SURE
@@ -119,8 +126,8 @@ def _is_all_of(guess: Guess, done: Action, several: Sequence[Action], *, one: bo
     asked = any("labels" in (a.args or {}) for a in several)  # "zorb or blick, what is it?"
     if one and not asked:
         return guess.probability >= SURE and bool(done.tool)  # "where is Rex, circle him"
-    may_be = done.tool in NAMING or (done.tool == "classify_image" and not asked)
-    return may_be and guess.probability >= _CERTAIN
+    looks = done.tool in ("classify_image", "caption_image") and not asked
+    return (done.tool in NAMING or looks) and guess.probability >= _CERTAIN
 
 
 def _beats_words(guess: Guess, done: Action, fit: Fit, context: Context, tongue: Language) -> bool:

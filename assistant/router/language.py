@@ -23,6 +23,7 @@ __all__ = [
 
 LANGUAGES = ("en", "de", "fr", "es", "zh")
 LONGEST = 60  # words of a clause that is matched; a longer one is no order
+_MARKDOWN = re.compile(r"\s*(?:#{1,6}\s|>)")
 _WORD = re.compile(
     r"(?<![<{\w/])[^\W\d_]+(?![>}\w?'/])"
 )  # of a line, but no class, slot or colou?r
@@ -253,8 +254,10 @@ def likely(text: str, before: str) -> tuple[str, ...]:
 
 
 def unheaded(text: str) -> str:
-    """Without what counts it, in any language: "Test case 3 (negative): …", "Step 2 - …"."""
-    return _heading().sub("", text) or text
+    """Without what counts it, in any language ("Test case 3 (negative): …", "Step 2 - …"), and
+    without the lines that Markdown has for headings and for what somebody else said."""
+    own = "\n".join(x for x in text.splitlines() if not _MARKDOWN.match(x)).strip() or text
+    return _heading().sub("", own) or own
 
 
 @cache

@@ -65,6 +65,8 @@ def merged(actions: Sequence[Action], context: Context) -> list[Action]:
         ):
             # "It's my bear. His name is Boppo": the name counts, not the kind of thing.
             kept[-1] = last if last.naming else action
+        elif last and last.tool in NAMING and (action.tool, action.args) == ("export_memory", {}):
+            continue  # "XK-7. Save."
         elif action not in kept:
             kept.append(action)
     if any(a.tool == "classify_image" and "labels" in (a.args or {}) for a in kept):

@@ -21,7 +21,7 @@ _END = re.compile(
     r"|[。！？]+|\n+",
     re.I,
 )
-_TAIL = 6  # words of what only ends a sentence
+_TAIL = 8  # words of what only ends a sentence
 _MOST = 24  # clauses of a message that are read
 _CUTS = ",，、;；–—-()"
 
