@@ -137,6 +137,23 @@ def test_failures_are_told_in_the_language_that_is_spoken(imprint: Imprint) -> N
         assert met >= own.keys() - {"nothing_to_forget"}, (own.keys() - met, told)
 
 
+@pytest.mark.parametrize(
+    ("correct", "undo", "told"),
+    [("no, that's a gromp", "undo", "It is a blick again."),
+     ("nein, das ist ein gromp", "rückgängig", "Davor war es blick, und das ist es jetzt wieder."),
+     ("non, c'est un gromp", "annule", "C'est de nouveau ce que c'était avant : blick."),
+     ("no, es un gromp", "deshacer", "Vuelve a ser lo que era antes: blick."),
+     ("不对，这是gromp", "撤销", "它又是之前的blick了。")],
+)  # fmt: skip
+def test_who_takes_a_correction_back_is_told_what_it_is_again(
+    imprint: Imprint, correct: str, undo: str, told: str
+) -> None:
+    chat = imprint.conversation()
+    chat.send("this is a blick", [drawing("blue")])
+    chat.send(correct)
+    assert told in chat.send(undo).text
+
+
 def imprint_failure(imprint: Imprint) -> str:
     from tools.errors import ToolError
 

@@ -95,6 +95,9 @@ def test_it_is_no_matter_which_of_the_two_was_taught(bench: Workbench) -> None:
     assert bench.memory.label("zorb").names == ("zorb", "florp")
     with pytest.raises(UnknownLabel, match="I know: zorb, florp"):
         bench.call("alias_label", label="mip", alias="nop")
+    bench.call("correct_label", RED, label="gromp", wrong="zorb")  # zorb has no picture any more
+    with pytest.raises(UnknownLabel, match=r"I know: gromp\.$"):
+        bench.call("alias_label", label="mip", alias="nop")
 
 
 def test_a_name_belongs_to_one_label(bench: Workbench) -> None:

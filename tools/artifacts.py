@@ -190,6 +190,8 @@ class Change:
     """The label that is asked about: the same thing, or a new one? Empty when it is not asked."""
     more: bool = False
     """Of *undone*: whether another change can be taken back after it."""
+    again: tuple[str, ...] = ()
+    """Of *undone*: the label that each picture has once more which had another before."""
     kind: Literal["change"] = "change"
 
 

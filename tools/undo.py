@@ -5,6 +5,7 @@ Knows nothing of how a change is taken back (:mod:`tools.memory.state`).
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from langchain_core.tools import InjectedToolArg, tool
@@ -61,7 +62,11 @@ def undo(
         following = phrase(memory.last_change, memory.events)
         lines[-1] += f" “Undo” once more takes back {following}."
     more = memory.last_change is not None
-    return "\n".join(lines), [_change(memory.state, name, other, more) for name, other, _ in told]
+    undone = [
+        replace(_change(memory.state, name, other, more), again=_again(event, after))
+        for (name, other, _), event, after in zip(told, events, afters, strict=True)
+    ]
+    return "\n".join(lines), undone
 
 
 def retracted(found: Retraction, events: Sequence[Event]) -> str:
@@ -168,13 +173,17 @@ def _names(event: Event, events: Sequence[Event]) -> dict[str, str]:
     return {x.id: x.name for x in before.labels.values()}
 
 
-def _again(event: Event, after: State) -> str:
-    """What pictures that were another thing before are once more."""
+def _again(event: Event, after: State) -> tuple[str, ...]:
+    """The label that each picture has once more which had another before what is taken back."""
+    if event.kind not in ("taught", "corrected"):
+        return ()
     owners = [after.owners.get(i, "") for i in event.data["photo_ids"]]
-    other = [owner for owner in owners if owner not in ("", event.data["label_id"])]
-    names = [article(after.labels[owner].name) for owner in dict.fromkeys(other)]
-    verb = "It is" if len(other) == 1 else "They are"
-    return f" {verb} {join(names)} again." if names else ""
+    return tuple(after.labels[o].name for o in owners if o not in ("", event.data["label_id"]))
+
+
+def _told_again(names: Sequence[str]) -> str:
+    verb = "It is" if len(names) == 1 else "They are"
+    return f" {verb} {join([article(n) for n in dict.fromkeys(names)])} again." if names else ""
 
 
 def _undone(
@@ -192,7 +201,7 @@ def _undone(
         case "taught" | "corrected":
             gone = phrase(event, events) if event.kind == "taught" else f"{pictures} of {name}"
             now = still or f" I don't know {name} now."
-            return name, "", f"Undone: {gone} taken back.{now}{_again(event, after)}"
+            return name, "", f"Undone: {gone} taken back.{now}{_told_again(_again(event, after))}"
         case "rejected":
             return name, "", f"Undone: I no longer hold that it is not {article(name)}.{still}"
         case "renamed":

@@ -84,6 +84,9 @@ def _change(tongue: Language, change: Change, args: dict[str, Any]) -> str | Non
         return None
     pictures = _counted(tongue, "picture", change.count)
     text = tongue.result(key, label=change.label, other=change.other, pictures=pictures)
+    if change.again:
+        names = list(dict.fromkeys(change.again))
+        text += tongue.result("again", label=_joined(tongue, names, "and"))
     if change.same_as:
         asks = tongue.said("same_or_new", label=capital(change.label), other=change.same_as)
         text = f"{text} {asks}"

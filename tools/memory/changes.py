@@ -71,7 +71,9 @@ class Changes:
         """The label called ``name``; raises :class:`UnknownLabel` with the nearest names."""
         found = self.state.find(name)
         if found is None:
-            raise UnknownLabel(unknown_name(name, self.state.names))
+            shown = (x for x in self.state.labels.values() if self.state.of(x.id))
+            seen = [name for label in shown for name in label.names]
+            raise UnknownLabel(unknown_name(name, self.state.names, seen))
         return found
 
     def teach(self, name: str, photos: Sequence[Photo], description: str = "") -> Taught:

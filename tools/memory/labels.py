@@ -53,12 +53,13 @@ def question_key(question: str) -> str:
     return name_key(question).rstrip("?!.。 ")
 
 
-def unknown_name(name: str, known: Iterable[str]) -> str:
-    """A sentence that there is no label called ``name``, with the nearest of those known."""
+def unknown_name(name: str, known: Iterable[str], seen: Iterable[str] = ()) -> str:
+    """A sentence that there is no label called ``name``, with the nearest of those known; where
+    none is near, with all that have pictures (``seen``), if any has."""
     names = {name_key(n): n for n in known}
     near = get_close_matches(name_key(name), names, n=1, cutoff=0.6)
     if near:
         return f"I don't know a label called {name}. Did you mean {names[near[0]]}?"
     if not names:
         return f"I don't know a label called {name}: nothing has been taught yet."
-    return f"I don't know a label called {name}. I know: {', '.join(names.values())}."
+    return f"I don't know a label called {name}. I know: {', '.join(list(seen) or names.values())}."
