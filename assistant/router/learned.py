@@ -92,7 +92,7 @@ class Reader:
         }
         """Of each convolution, for a row of so many words one after the other (width · d, d)."""
         # A message is read, looked at for where it may be cut, and judged beside the tables.
-        kept = lru_cache(maxsize=8)
+        kept = lru_cache(maxsize=16)
         self._looked = kept(self._look)
         self._guessed = kept(self._guess)
         self._cut = kept(self._find)

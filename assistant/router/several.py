@@ -42,7 +42,8 @@ def wishes(text: str, tongue: Language, context: Context) -> list[str]:
     parts: list[str] = []
     guesses: list[Guess] = []
     for start, end in pairwise(places):
-        guess = network.read(text[start:end], context.labels, came)
+        part = unjoined(text[start:end].strip(), tongue)
+        guess = network.read(part, context.labels, came)
         words = tongue.read(text[start:end]).words
         wish = guess is not None and _is_wish(guess, words, guesses, context, tongue)
         if parts and not (wish and guesses):
