@@ -5,13 +5,13 @@ pointed at, several wishes or names, what is told beside a name.
 """
 
 import re
+from collections.abc import Sequence
 
 from assistant.router.actions import Action, Context
 from assistant.router.guessing import SURE, guessed, meant
 from assistant.router.language import Language
 from assistant.router.learned import Guess
-from assistant.router.reading import Clause, clauses
-from assistant.router.references import Pictures
+from assistant.router.reading import Clause
 from assistant.router.several import holds_one
 
 __all__ = ["certain"]
@@ -28,23 +28,24 @@ _TOLD_MORE = re.compile(r"\s*(?:[:;,(=–—：；，（]|-+\s)")
 """What stands after a name of which more is told: "zorb: a round blue toy"."""
 
 
-def certain(message: str, tongue: Language, context: Context, *, sole: bool) -> Action | None:
+def certain(
+    message: str, found: Sequence[Clause], context: Context, *, sole: bool
+) -> Action | None:
     """What to do about a message that can hardly mean anything else; None for any other one.
 
-    ``sole``: whether no other language has as many of its words.
+    ``found`` are its clauses; ``sole``: whether no other language has as many of its words.
     """
     if context.wiping or context.doubt is not None:
         return None  # a question is open that only few words answer
+    if not 0 < len(found) <= _MOST or any(c.photos for c in found):
+        return None
+    tongue = found[0].tongue
     guess = guessed(message, tongue, context)
     if guess is None or guess.probability < SURE or guess.intent in _OF_TABLES:
         return None
     if min(guess.surety.values(), default=1.0) < _CLEARLY or _says_more(guess, message, tongue):
         return None
     if not holds_one(message, tongue, context):
-        return None
-    pictures = Pictures(context.turn_photos, context.photo_count, context.shown)
-    found = clauses(message, tongue, pictures)
-    if not 0 < len(found) <= _MOST or any(c.photos for c in found):
         return None
     asking = [c for c in found if c.question]
     whole = Clause(tongue.read(message), bool(asking), tongue)

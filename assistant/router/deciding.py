@@ -70,14 +70,14 @@ def _decided(
         if answered is not None:
             return answered, tongue, True
     message = _NUMBERED.sub(lambda m: f"{m[1] or 'picture '}{m[2]}", message)
-    sure = certain(message, tongues[0], context, sole=likeliest == 1)
+    pictures = Pictures(context.turn_photos, context.photo_count, context.shown)
+    first = found = clauses(message, tongues[0], pictures)
+    sure = certain(message, found, context, sole=likeliest == 1)
     if sure is not None:
         return [sure], tongues[0], False
-    pictures = Pictures(context.turn_photos, context.photo_count, context.shown)
-    first: list[Clause] = []
     actions: Sequence[Action] = []
     for place, tongue in enumerate(tongues, 1):
-        found = clauses(message, tongue, pictures)
+        found = clauses(message, tongue, pictures) if place > 1 else first
         done, fit = _taken_apart(found, context)
         if fit is not Fit.NOT:
             return judged(message, found, done, fit, context), tongue, fit is Fit.LINE
