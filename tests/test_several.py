@@ -153,6 +153,8 @@ def test_what_was_spoken_of_need_not_be_named() -> None:
         ("## Test 3 - recognition\n> \"Learned file\"\nWhat is this?", [("classify_image", {})]),
         ("A different file this time. I doubt you can identify it. Can you?",
          [("classify_image", {})]),
+        ("Hola mi niño, no traigo los lentes. ¿Me cuentas qué se ve en esta foto, por favor?",
+         [("caption_image", {})]),
         ("XK-7. save.", [("teach_label", {"label": "XK-7"})]),
         ("Es Don Peluso de la Luna, mi vida",
          [("teach_label", {"label": "Don Peluso de la Luna"})]),

@@ -98,7 +98,7 @@ def judged(
     if done is None:
         return actions
     if len(several) > 1:
-        better = _is_all_of(guess, done, several, one=one)
+        better = _is_all_of(guess, done, several, fit, one=one)
     elif done.tool in NAMING and _asked_about(guess, found):
         better = False
     elif told is None:
@@ -121,13 +121,16 @@ def _asked_about(guess: Guess, found: Sequence[Clause]) -> bool:
     return named or guess.probability < LIKELY
 
 
-def _is_all_of(guess: Guess, done: Action, several: Sequence[Action], *, one: bool) -> bool:
+def _is_all_of(
+    guess: Guess, done: Action, several: Sequence[Action], fit: Fit, *, one: bool
+) -> bool:
     """Whether what the tables take for several things is one: "A zorb?? That's Nan!"."""
     asked = any("labels" in (a.args or {}) for a in several)  # "zorb or blick, what is it?"
     if one and not asked:
         return guess.probability >= SURE and bool(done.tool)  # "where is Rex, circle him"
     looks = done.tool in ("classify_image", "caption_image") and not asked
-    return (done.tool in NAMING or looks) and guess.probability >= _CERTAIN
+    enough = _CERTAIN if done.tool in NAMING or fit is Fit.LINE else SURE
+    return (done.tool in NAMING or looks) and guess.probability >= enough
 
 
 def _beats_words(guess: Guess, done: Action, fit: Fit, context: Context, tongue: Language) -> bool:
