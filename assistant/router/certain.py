@@ -19,7 +19,7 @@ __all__ = ["certain"]
 _CLEARLY = 0.8
 """How likely each word of what fills a slot must belong to it."""
 _OF_TABLES = (
-    "compare", "detect", "forget", "forget_all", "forget_today", "merge", "train",
+    "compare", "detect", "export_memory", "forget", "forget_all", "forget_today", "merge", "train",
     "training_status",
 )  # fmt: skip
 """Of which or since when it is meant: that has more to it than the reader has slots for."""
