@@ -119,7 +119,7 @@ SAYINGS = [
         "that's a blick, not a zorb",
         call("correct_label", label="blick", wrong="zorb"),
     ),
-    ("said zorb", "it's a gromp", call("correct_label", label="gromp")),
+    ("said zorb", "it's a gromp", call("correct_label", label="gromp", wrong="zorb")),
     ("said zorb", "sorry, I meant gromp", call("correct_label", label="gromp")),
     ("said zorb", "that's wrong, it's a blick", call("correct_label", label="blick")),
     ("said zorb", "no", call("reject_label", label="zorb")),

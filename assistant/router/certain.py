@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from assistant.router.actions import Action, Context
-from assistant.router.guessing import NAMING, SURE, guessed, meant
+from assistant.router.guessing import SURE, guessed, meant
 from assistant.router.language import Language
 from assistant.router.learned import Guess
 from assistant.router.reading import Clause
@@ -53,21 +53,13 @@ def certain(
     if guess.intent == "ask" and len(asking) == 1:
         clause = asking[0]
     action = meant(guess, clause, context)
-    if action is None or not action.tool or _denies_more(action, guess, message, tongue):
-        return None
+    if action is None or not action.tool or action.tool == "correct_label":
+        return None  # what is corrected to what, the tables know better
     name = str((action.args or {}).get("label", ""))
-    new = action.tool in NAMING and name not in context.labels
+    new = action.tool == "teach_label" and name not in context.labels
     if new and not (sole and not tongue.vocabulary.issuperset(tongue.read(name).words)):
         return None  # "hallo", "c'est l'okapi"
     return action
-
-
-def _denies_more(action: Action, guess: Guess, message: str, tongue: Language) -> bool:
-    """Whether a correction may say what it is not ("it's not an apple, it's a zorb"), or is no more
-    than a word that may be praise."""
-    if action.tool != "correct_label" or "wrong" in (action.args or {}):
-        return False
-    return not guess.lead.strip() or not tongue.denying.isdisjoint(tongue.read(message).words[1:])
 
 
 def _says_more(guess: Guess, message: str, tongue: Language) -> bool:
