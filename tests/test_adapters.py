@@ -136,6 +136,8 @@ def test_an_adapter_of_4_bit_weights_needs_them(shelf: Path, home: Path, models:
         small.adapters.use("real")
     current = small.adapters.current()
     assert current is not None and current.name == "four"
+    small.adapters.stop()
+    assert answers(small) == [plain]
 
 
 def test_what_is_activated_elsewhere_is_noticed_and_told_once(

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from tools.errors import TrainingFailed
+from tools.models.quantizing import kept_packed
 from tools.models.sources import Located
 from tools.shelf import Adapter
 
@@ -85,7 +86,8 @@ class _Lora(Loaded):
             raise _unfit(adapter, exc) from exc
         try:
             weights = load_peft_weights(folder, device="cpu")
-            result: Any = set_peft_model_state_dict(self._peft, weights)
+            with kept_packed(model):
+                result: Any = set_peft_model_state_dict(self._peft, weights)
             if result.unexpected_keys:
                 raise ValueError(f"{result.unexpected_keys[0]} is not in the model")
         except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as exc:

@@ -7,6 +7,8 @@ that is where 4 bits cost accuracy, and they are a small part of the memory.
 import importlib
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tools.errors import ModelFailed
@@ -18,6 +20,7 @@ __all__ = [
     "count_quantized",
     "import_bitsandbytes",
     "keep_unpackable",
+    "kept_packed",
     "nf4_config",
 ]
 
@@ -104,6 +107,24 @@ def keep_unpackable(model: Any) -> None:
             layer.out_features % 32 or layer.in_features % 64
         ):
             layer.support_avx512bf16_for_cpu = False
+
+
+@contextmanager
+def kept_packed(model: Any) -> Iterator[None]:
+    """Inside it a state dict of ``model`` leaves 4-bit weights in the format they are packed in.
+
+    bitsandbytes 0.50 unpacks them for it, and quantizes the scales of double quantization anew,
+    after which the model answers otherwise. PEFT asks for a state dict where it only wants names.
+    """
+    states = [getattr(getattr(x, "weight", None), "quant_state", None) for x in model.modules()]
+    packed = [s for s in states if getattr(s, "packing_format_for_cpu", False)]
+    for state in packed:
+        state.packing_format_for_cpu = False
+    try:
+        yield
+    finally:
+        for state in packed:
+            state.packing_format_for_cpu = True
 
 
 def _towers(model: Any) -> dict[str, Any]:
