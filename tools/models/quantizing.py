@@ -116,7 +116,8 @@ def kept_packed(model: Any) -> Iterator[None]:
     bitsandbytes 0.50 unpacks them for it, and quantizes the scales of double quantization anew,
     after which the model answers otherwise. PEFT asks for a state dict where it only wants names.
     """
-    states = [getattr(getattr(x, "weight", None), "quant_state", None) for x in model.modules()]
+    weights = [getattr(layer, "weight", None) for layer in model.modules()]
+    states: list[Any] = [getattr(weight, "quant_state", None) for weight in weights]
     packed = [s for s in states if getattr(s, "packing_format_for_cpu", False)]
     for state in packed:
         state.packing_format_for_cpu = False
