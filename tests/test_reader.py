@@ -14,7 +14,7 @@ from assistant.router.deciding import decide
 from assistant.router.features import features_of, tokens_in
 from assistant.router.language import LANGUAGES, language
 from assistant.router.learn import HERE, Network, as_reader, fingerprint, fit, save
-from assistant.router.learned import BEFORE, checksum, reader
+from assistant.router.learned import BEFORE, checksum, loaded, reader, stored
 from assistant.router.lessons import SEVERAL, TAUGHT, examples_in
 from assistant.router.marking import MUST, SLOTS, TAGS
 from tools.artifacts import Candidate, Recognition
@@ -82,9 +82,14 @@ def test_training_learns_frames_and_not_names(tmp_path: Path) -> None:
         assert guess.slots == wanted, example
     new = trained.read("this fine fellow is called Wobbegong", TAUGHT["en"], "photo")
     assert new is not None and new.slots == {"label": "Wobbegong"}
-    save(trained, tmp_path / "new" / "en.npz", FEW)
+    save(stored(trained), tmp_path / "new" / "en.npz", FEW)
     with np.load(tmp_path / "new" / "en.npz") as data:
         assert str(data["examples"]) == fingerprint(FEW)
+        again = loaded(ENGLISH, {name: data[name] for name in data.files if name != "examples"})
+    for example in examples:
+        one, other = (r.read(example.text, TAUGHT["en"], example.before) for r in (trained, again))
+        assert one is not None and other is not None and one.slots == other.slots
+        assert one.probability == pytest.approx(other.probability, abs=0.02)
 
 
 def test_the_same_examples_give_the_same_reader() -> None:

@@ -16,6 +16,7 @@ import yaml
 from assistant.router.grammar import Template
 from assistant.router.lines import parse, words_in
 from assistant.router.spelling import Sentence, Spelling, tokens_of
+from assistant.router.tongues import evidence
 
 __all__ = [
     "LANGUAGES", "LONGEST", "Language", "Reading", "language", "likely", "spoken", "unheaded",
@@ -23,6 +24,9 @@ __all__ = [
 
 LANGUAGES = ("en", "de", "fr", "es", "zh")
 LONGEST = 60  # words of a clause that is matched; a longer one is no order
+_KNOWN, _STAYS = 2, 4  # what speaks for a language, as a natural logarithm: a word of its phrases,
+# and that it was spoken before
+_CLOSE = 1  # to the likeliest
 _MARKDOWN = re.compile(r"\s*(?:#{1,6}\s|>)")
 _WORD = re.compile(
     r"(?<![<{\w/])[^\W\d_]+(?![>}\w?'/])"
@@ -244,13 +248,18 @@ def language(code: str) -> Language:
 
 @lru_cache(maxsize=256)  # a conversation is asked about again at every turn
 def likely(text: str, before: str) -> tuple[str, ...]:
-    """The codes of the languages that most words are of; among equals the one ``before`` first."""
+    """The codes of the languages that a message may be in, the likeliest first: by its letters, by
+    the words that the phrases of each have, and by what was spoken ``before``."""
     words = {w for w in tokens_of(text.casefold()) if w.isalnum() or "'" in w}
-    counts = {code: language(code).knows(words) for code in LANGUAGES}
-    best = [code for code in LANGUAGES if counts[code] == max(counts.values())]
-    if not words or counts[before] == max(counts.values()):
-        best = [before, *(c for c in best if c != before and words)]
-    return tuple(best)
+    if not words:
+        return (before,)
+    letters = evidence(text)
+    score = {
+        code: letters[code] + _KNOWN * language(code).knows(words) + _STAYS * (code == before)
+        for code in LANGUAGES
+    }
+    ranked = sorted(score, key=score.__getitem__, reverse=True)
+    return tuple(code for code in ranked if score[code] > score[ranked[0]] - _CLOSE)
 
 
 def unheaded(text: str) -> str:

@@ -1,8 +1,8 @@
 """``python -m assistant.router.learn``: train the learned reader with ``examples/*.txt``.
 
-Writes ``learned/*.npz``, which a test compares with the examples. Only this needs torch. Knows
-nothing of how examples are written (:mod:`assistant.router.lessons`), nor of how the router uses
-the reader.
+Writes ``learned/*.npz``, which a test compares with the examples, and what tells languages apart
+(:mod:`assistant.router.tongues`). Only this needs torch. Knows nothing of how examples are written
+(:mod:`assistant.router.lessons`), nor of how the router uses the reader.
 """
 
 import argparse
@@ -10,18 +10,20 @@ import hashlib
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from assistant.router import tongues
 from assistant.router.features import Token, features_of, tokens_in
 from assistant.router.language import LANGUAGES, Language, language
-from assistant.router.learned import BEFORE, DILATIONS, Reader, checksum
+from assistant.router.learned import BEFORE, DILATIONS, Reader, checksum, stored
 from assistant.router.lessons import (
     RENAMED,
     SEVERAL,
@@ -245,30 +247,39 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def save(reader: Reader, path: Path, examples: str) -> None:
-    """Write a reader, and what tells which examples it is of."""
-    data: dict[str, Any] = {
-        "common": np.array("\n".join(sorted(reader.common))),
-        "intents": np.array("\n".join(reader.intents)),
-        "examples": np.array(fingerprint(examples)),
-        "keys": reader.keys,
-        **{name: value.astype(np.float16) for name, value in reader.weights.items()},
-    }
+def save(data: Mapping[str, npt.NDArray[Any]], path: Path, examples: str) -> None:
+    """Write what was learned, and what tells of which examples."""
+    held: dict[str, Any] = {**data, "examples": np.array(fingerprint(examples))}
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = path.with_suffix(".new")
     with whole.open("wb") as file:
-        np.savez_compressed(file, **data)
+        np.savez_compressed(file, **held)
     whole.replace(path)
 
 
+def unnamed(example: Example) -> str:
+    """What is typed around the slots: names are of no language."""
+    text, end = "", 0
+    for start, stop, _ in sorted(example.slots):
+        text, end = text + example.text[end:start], stop
+    return text + example.text[end:]
+
+
 def main(arguments: Iterable[str] | None = None) -> None:
-    """Train the readers of the languages that are named, or of all."""
+    """Train the readers of the languages that are named, or of all, and what tells all apart."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("languages", nargs="*", default=LANGUAGES, help="codes, such as en")
     options = parser.parse_args(None if arguments is None else list(arguments))
+    texts = {
+        code: HERE.joinpath("examples", f"{code}.txt").read_text(encoding="utf-8")
+        for code in LANGUAGES
+    }
+    examples = {code: list(examples_in(text)) for code, text in texts.items()}
+    found = tongues.learnt({c: map(unnamed, known) for c, known in examples.items()})
+    save(found, HERE / "learned" / tongues.FILE, "".join(texts.values()))
     for code in options.languages:
-        text = HERE.joinpath("examples", f"{code}.txt").read_text(encoding="utf-8")
-        save(fit(list(examples_in(text)), language(code)), HERE / "learned" / f"{code}.npz", text)
+        learned = stored(fit(examples[code], language(code)))
+        save(learned, HERE / "learned" / f"{code}.npz", texts[code])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from assistant.router.features import Token, features_of, tokens_in
 from assistant.router.language import Language
 from assistant.router.marking import SLOTS, spans
 
-__all__ = ["BEFORE", "DILATIONS", "Guess", "Reader", "checksum", "reader"]
+__all__ = ["BEFORE", "DILATIONS", "Guess", "Reader", "checksum", "loaded", "reader", "stored"]
 
 BEFORE = ("photo", "asked", "said", "none", "any")
 """What may have come before a message: it comes with a picture; "what is it?" was asked; something
@@ -229,6 +230,29 @@ def _opened(text: str, start: int) -> int:
     return start
 
 
+def stored(reader: Reader) -> dict[str, npt.NDArray[Any]]:
+    """A reader as a file holds it: the numbers of features in a byte each, the others in two."""
+    table = reader.weights["features.weight"]
+    scale = np.abs(table).max(axis=1, keepdims=True) / 127 + np.finfo(np.float16).tiny
+    return {
+        **{name: value.astype(np.float16) for name, value in reader.weights.items()},
+        "features.weight": np.round(table / scale).astype(np.int8),
+        "features.scale": scale.astype(np.float16),
+        "keys": reader.keys,
+        "common": np.array("\n".join(sorted(reader.common))),
+        "intents": np.array("\n".join(reader.intents)),
+    }
+
+
+def loaded(tongue: Language, held: Mapping[str, npt.NDArray[Any]]) -> Reader:
+    """The reader that a file holds."""
+    weights = dict(held)
+    common, intents = (str(weights.pop(name)).split() for name in ("common", "intents"))
+    scale = weights.pop("features.scale").astype(np.float32)
+    weights["features.weight"] = weights["features.weight"] * scale
+    return Reader(tongue, common, intents, weights)
+
+
 @lru_cache(maxsize=5)
 def reader(tongue: Language) -> Reader:
     """The reader of a language, loaded once."""
@@ -236,5 +260,4 @@ def reader(tongue: Language) -> Reader:
         as_file(files("assistant.router").joinpath("learned", f"{tongue.code}.npz")) as path,
         np.load(path) as data,
     ):
-        weights = {n: data[n] for n in data.files if n not in ("common", "intents", "examples")}
-        return Reader(tongue, str(data["common"]).split(), str(data["intents"]).split(), weights)
+        return loaded(tongue, {name: data[name] for name in data.files if name != "examples"})
