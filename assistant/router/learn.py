@@ -7,6 +7,7 @@ Writes ``learned/*.npz``, which a test compares with the examples, and what tell
 
 import argparse
 import hashlib
+import os
 import random
 import sys
 from collections import Counter
@@ -251,7 +252,7 @@ def save(data: Mapping[str, npt.NDArray[Any]], path: Path, examples: str) -> Non
     """Write what was learned, and what tells of which examples."""
     held: dict[str, Any] = {**data, "examples": np.array(fingerprint(examples))}
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = path.with_suffix(".new")
+    whole = path.with_suffix(f".{os.getpid()}")
     with whole.open("wb") as file:
         np.savez_compressed(file, **held)
     whole.replace(path)

@@ -13,32 +13,30 @@ import numpy.typing as npt
 
 __all__ = ["MUST", "SLOTS", "TAGS", "spans"]
 
+_SLOTS = {
+    "teach": "label! other",
+    "reject": "label",
+    "is_it": "label!",
+    "detect": "label",
+    "find_label": "label",
+    "find": "query!",
+    "report": "label",
+    "why": "label",
+    "forget": "label!",
+    "rename": "label! other!",
+    "merge": "label! other!",
+    "split": "label",
+    "alias": "label other!",
+    "teach_answer": "question! answer!",
+}
 SLOTS: Mapping[str, tuple[str, ...]] = {
-    "teach": ("label", "other"),
-    "reject": ("label",),
-    "is_it": ("label",),
-    "detect": ("label",),
-    "find_label": ("label",),
-    "find": ("query",),
-    "report": ("label",),
-    "why": ("label",),
-    "forget": ("label",),
-    "rename": ("label", "other"),
-    "merge": ("label", "other"),
-    "split": ("label",),
-    "alias": ("label", "other"),
-    "teach_answer": ("question", "answer"),
+    intent: tuple(slots.replace("!", "").split()) for intent, slots in _SLOTS.items()
 }
 """The slots that an intent may fill; the others have none."""
 MUST: Mapping[str, tuple[str, ...]] = {
-    "teach": ("label",),
-    "is_it": ("label",),
-    "find": ("query",),
-    "forget": ("label",),
-    "rename": ("label", "other"),
-    "merge": ("label", "other"),
-    "alias": ("other",),
-    "teach_answer": ("question", "answer"),
+    intent: tuple(slot[:-1] for slot in slots.split() if slot.endswith("!"))
+    for intent, slots in _SLOTS.items()
+    if "!" in slots
 }
 """Those without which it means nothing."""
 TAGS = (
