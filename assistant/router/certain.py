@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from assistant.router.actions import Action, Context
-from assistant.router.guessing import guessed, meant
+from assistant.router.guessing import SURE, guessed, meant
 from assistant.router.language import Language
 from assistant.router.learned import Guess
 from assistant.router.reading import Clause
@@ -53,7 +53,7 @@ def certain(
     action = meant(guess, clause, context)
     if action is None or action.tool == "correct_label":
         return None  # what is corrected to what, the tables know better
-    if not action.tool and guess.intent not in _SAID:
+    if not action.tool and (guess.intent not in _SAID or guess.probability < SURE):
         return None
     name = str((action.args or {}).get("label", ""))
     new = action.tool == "teach_label" and name not in context.labels

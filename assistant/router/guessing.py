@@ -29,6 +29,7 @@ _CLEAR = 0.4  # of what fills a slot, below which it is asked about
 _ASKED_FIRST = {"forget", "forget_today", "merge", "split"}
 ORDERS = {*_ASKED_FIRST, "undo", "forget_picture", "rename", "alias"}
 _TOLD = 0.65  # from which those are done
+_PLAIN = 0.9  # from which an order may be put as a question
 LONGEST = 400  # characters of what is read
 _REST_OF_NAME = re.compile(r"\s+[^\W\d_][\w'-]*")
 _SECOND_PART = re.compile(
@@ -126,8 +127,7 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
         talked = context.recognised is not None or context.changed is not None
         if context.answered or not (talked or (context.fresh and guess.probability >= SURE)):
             return None  # nobody asked what it is
-    # "Should I undo that?" orders nothing, "could you undo that" does: the tables know which.
-    asks = guess.intent in ORDERS and clause.question
+    asks = guess.intent in ORDERS and clause.question and not _requested(guess, clause)
     unclear = min(guess.surety.values(), default=1.0) < _CLEAR
     if unclear and guess.intent in ORDERS:
         return None  # what must be filled was not said
@@ -135,9 +135,8 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
     told = _TOLD if guess.intent in _ASKED_FIRST else LIKELY
     unsure = guess.intent in ORDERS - {"undo"} and guess.probability < told
     doubted = naming and not clause.tongue.doubtful.isdisjoint(guess.words)
-    doubted |= guess.intent in ORDERS - {"undo"} and not clause.tongue.negations.isdisjoint(
-        guess.words
-    )
+    denied = not clause.tongue.negations.isdisjoint(guess.words)
+    doubted |= denied and (naming or guess.intent in ORDERS - {"undo"})
     if unclear or unsure or asks or doubted:
         return asked_first(action, clause.tongue)
     return with_photos(action, clause)
@@ -208,6 +207,13 @@ def _done(intent: str, guess: Guess, clause: Clause, context: Context) -> Action
     if done is None or isinstance(done, Action):
         return done
     return done[0] if len(done) == 1 else None
+
+
+def _requested(guess: Guess, clause: Clause) -> bool:
+    """Whether a question is an order: "could you undo that?", but not "should I undo that?"."""
+    tongue = clause.tongue
+    plain = guess.probability >= _PLAIN and tongue.doubtful.isdisjoint(guess.words)
+    return plain and tongue.fits("polite", clause.text)
 
 
 def _not_yet(clause: Clause) -> bool:

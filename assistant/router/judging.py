@@ -173,7 +173,7 @@ def _beats(guess: Guess, done: Action, told: Action, fit: Fit, context: Context)
     if fit is Fit.PART and not done.tool and guess.probability >= SURE:
         return True  # "I'll ask | and get back to you"
     if guess.intent == "nothing" and told.tool in NAMING and not context.turn_photos:
-        return guess.probability >= SURE  # "what a mess this is"
+        return guess.probability >= LIKELY  # "what a mess this is"
     kept = told.tool in NAMING and done.tool not in (*_OF_TAUGHT, "undo", "reject_label")
     if fit is Fit.LINE and not certain and (kept or not done.tool):
         return False

@@ -17,6 +17,10 @@ from tools.artifacts import Change
 __all__ = ["after", "holds_one", "unjoined", "wishes"]
 
 _TALK = ("nothing", "help", "dont_know", "off_topic")
+_NAME = ("teach", "is_it")
+"""What a name alone may mean."""
+_OF_NAMES = {*ORDERS, "report"}
+"""What may be said of several names at once."""
 _MAY_BEGIN = 0.3  # how likely a further wish must begin at a place that is looked at
 _UNLIKELY = 0.1  # up to which none begins there
 _BESIDE = 2  # words that may stand beside a name which is all that is said
@@ -87,13 +91,11 @@ def _is_wish(
         return False  # "before I forget: …"
     if earlier and (guess.intent, guess.slots) == (earlier[-1].intent, earlier[-1].slots):
         return False  # the same once more
-    if guess.intent != "teach":
-        return True
+    bare = len(words) <= len(guess.slots.get("label", "").split()) + _BESIDE
+    if bare and guess.intent in _NAME and earlier and earlier[-1].intent in _OF_NAMES:
+        return False  # "… and the coffee mug"
     about = context.turn_photos or context.asked or context.recognised or context.changed
-    bare = (
-        len(words) <= len(guess.slots.get("label", "").split()) + _BESIDE
-    )  # "… and the coffee mug"
-    return bool(about and not (bare and earlier and earlier[-1].intent in ORDERS))
+    return guess.intent != "teach" or bool(about)
 
 
 def _odds(share: float) -> float:

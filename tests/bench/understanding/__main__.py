@@ -6,8 +6,8 @@ tools in the right order; *args*: with the right arguments too. A third of the l
 hash of the message, is held out: its failures are counted and never shown. So are the blind ones,
 half of what strangers wrote who had never seen the router.
 
-``unseen/*.txt`` holds what people say whose words the learned reader was not trained on: one row a
-language, one an intent, and how often memory was changed by what orders no change.
+``unseen/*/*.txt`` holds what people say whose words the learned reader was not trained on: one row
+a language, one an intent, and how often memory was changed by what orders no change.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 
 from assistant.router.language import LANGUAGES
 from tests.bench.understanding.playing import Outcome, cases, play, router_with_all_tools
-from tests.bench.understanding.unseen import Heard, hear, lines
+from tests.bench.understanding.unseen import ROUNDS, Heard, hear, lines
 from tools.knowledge import wilson
 
 __all__ = ["main"]
@@ -61,11 +61,11 @@ def _groups(heard: Sequence[Heard]) -> list[tuple[str, list[Heard]]]:
     return [*by_language, *((f"en {i}", [h for h in english if h.intent == i]) for i in intents)]
 
 
-def _share(name: str, heard: Sequence[Heard]) -> dict[str, Any]:
+def _share(part: str, name: str, heard: Sequence[Heard]) -> dict[str, Any]:
     right = sum(h.right for h in heard)
     low, high = wilson(right, len(heard))
     share, changes = right / len(heard), sum(h.changes for h in heard)
-    return {"name": name, "n": len(heard), "share": share, "low": low, "high": high,
+    return {"part": part, "name": name, "n": len(heard), "share": share, "low": low, "high": high,
             "changes": changes}  # fmt: skip
 
 
@@ -85,10 +85,13 @@ def main() -> None:
         for name in ("development", "held out", "blind", "later blind", "third blind")
     }
     rows = [r for title, part in parts.items() for r in _table(title, part)]
-    heard = [hear(router, code, example) for code, example in lines()]
+    unseen = [
+        _share(part, name, found)
+        for part in ROUNDS
+        for name, found in _groups([hear(router, code, e) for code, e in lines(part)])
+    ]
     milliseconds = statistics.median(o.seconds for o in outcomes) * 1e3
     if options.json:
-        unseen = [_share(name, found) for name, found in _groups(heard)]
         print(json.dumps({"rows": rows, "unseen": unseen, "median_ms": milliseconds}, indent=1))
         return
     if options.show_failures:
@@ -97,13 +100,14 @@ def main() -> None:
                 print(f"{o.case.intent} [{o.case.situation}] {o.case.text}")
                 print(f"    wanted {o.case.expected}\n    got    {list(o.calls) or o.text}")
     _print(rows)
-    print(f"\n{'unseen':26} {'n':>5}  {'right':>7}  95 % interval       changes memory, wrongly")
-    for name, found in _groups(heard):
-        row = _share(name, found)
-        print(
-            f"{name:26} {row['n']:5}  {row['share']:7.1%}  {row['low']:.1%}–{row['high']:.1%}"
-            f"         {row['changes']}"
-        )
+    for part in ROUNDS:
+        title = f"unseen, {part} round"
+        print(f"\n{title:26} {'n':>5}  {'right':>7}  95 % interval       changes memory, wrongly")
+        for row in (r for r in unseen if r["part"] == part):
+            print(
+                f"{row['name']:26} {row['n']:5}  {row['share']:7.1%}  "
+                f"{row['low']:.1%}–{row['high']:.1%}         {row['changes']}"
+            )
     print(f"\nmedian of a turn: {milliseconds:.2f} ms")
 
 

@@ -1,4 +1,4 @@
-"""What people say whose words nobody trained the reader on: ``unseen/*.txt``, and what is right.
+"""What people say whose words nobody trained the reader on: ``unseen/*/*.txt``, and what is right.
 
 The files are written as those of ``assistant/router/examples`` are. Knows nothing of tables.
 """
@@ -15,9 +15,11 @@ from assistant.turns import Turn
 from tests.bench.understanding.judging import CHANGES, Call
 from tests.bench.understanding.situations import DESCRIBED, KNOWN, UNKNOWN, Situation, known_as
 
-__all__ = ["Heard", "hear", "lines"]
+__all__ = ["ROUNDS", "Heard", "hear", "lines"]
 
 FOLDER = Path(__file__).parent / "unseen"
+ROUNDS = ("first", "second")
+"""Those that were written at different times, before the reader that they were first heard by."""
 _TOOLS = {
     "classify": ("classify_image", "caption_image"),
     "is_it": ("classify_image",),
@@ -64,10 +66,10 @@ class Heard:
     """Whether memory was changed by what is no order to change it."""
 
 
-def lines() -> Iterator[tuple[str, Example]]:
-    """Every line with the code of its language."""
+def lines(part: str) -> Iterator[tuple[str, Example]]:
+    """Every line of one of the rounds with the code of its language."""
     for code in LANGUAGES:
-        text = FOLDER.joinpath(f"{code}.txt").read_text(encoding="utf-8")
+        text = FOLDER.joinpath(part, f"{code}.txt").read_text(encoding="utf-8")
         yield from ((code, example) for example in examples_in(text))
 
 
