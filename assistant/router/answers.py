@@ -13,7 +13,7 @@ from assistant.router.teaching import teach_action
 from tools.artifacts import Change, Recognition
 from tools.wording import article, capital, join
 
-__all__ = ["agrees", "reply_to_question"]
+__all__ = ["agrees", "refuses", "reply_to_question"]
 
 Answer = Callable[[Reading, Context, Language], list[Action] | None]
 
@@ -38,12 +38,20 @@ def reply_to_question(message: str, context: Context, tongue: Language) -> list[
 
 def agrees(message: str, tongue: Language) -> bool:
     """Whether a message says yes to what was asked, and asks nothing itself."""
-    if message.strip()[-1:] in ("?", "？"):
-        return False
+    return message.strip()[-1:] not in ("?", "？") and _answers(message, tongue, "yes")
+
+
+def refuses(message: str, tongue: Language) -> bool:
+    """Whether a message says no to what was asked, and nothing else."""
+    button = message.strip().casefold() == tongue.said("neither").casefold()
+    return button or _answers(message, tongue, "refused", "neither")
+
+
+def _answers(message: str, tongue: Language, *intents: str) -> bool:
     readings = (
         r for x in _bare(message, tongue) for r in tongue.readings(tongue.read(x), "answers")
     )
-    return any(reading.intent == "yes" for reading in readings)
+    return any(reading.intent in intents for reading in readings)
 
 
 def _bare(message: str, tongue: Language) -> list[str]:

@@ -23,7 +23,6 @@ _OF_TABLES = ("compare", "detect", "export_memory", "forget", "forget_today", "m
 """Of which or since when it is meant: that has more to it than the reader has slots for."""
 _SAID = ("dont_know", "forget_all", "help", "off_topic")
 """What words are the answer to."""
-_MOST = 4  # sentences, of which all but one may be talk
 _TOLD_MORE = re.compile(r"\s*(?:[:;,(=–—：；，（]|-+\s)")
 """What stands after a name of which more is told: "zorb: a round blue toy"."""
 
@@ -37,7 +36,7 @@ def certain(
     """
     if context.wiping or context.doubt is not None:
         return None  # a question is open that only few words answer
-    if not 0 < len(found) <= _MOST or any(c.photos for c in found):
+    if not found or any(c.photos for c in found):
         return None
     tongue = found[0].tongue
     guess = guessed(message, tongue, context)

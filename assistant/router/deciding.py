@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assistant.router.actions import Action, Context
-from assistant.router.answers import agrees, reply_to_question
+from assistant.router.answers import agrees, refuses, reply_to_question
 from assistant.router.certain import certain
 from assistant.router.guessing import SURE, guessed, photo_alone, with_photos
 from assistant.router.handlers import HANDLERS
@@ -25,6 +25,7 @@ from tools.wording import article, join
 __all__ = ["decide"]
 
 _NUMBERED = re.compile(r"(\b(?:photo|picture|image|pic|drawing|number)s?\s*)?#(\d+)", re.I)
+_NO = re.compile(r"[,.!，。！]")  # what a no may end with that more is said after
 _MANY = re.compile(r"\b(?:these|those|they|them|both|all)\b", re.I)
 
 
@@ -35,6 +36,9 @@ def decide(message: str, context: Context) -> list[Action]:
     codes = likely(message, context.language)
     tongues = [language(c) for c in dict.fromkeys((*codes, context.language, "en"))]
     if context.offered and not context.turn_photos:
+        tongue = next((x for x in tongues if refuses(_NO.split(message, maxsplit=1)[0], x)), None)
+        if tongue is not None:
+            return _refused(message, context, tongue)
         tongue = next((x for x in tongues if agrees(message, x)), None)
         if tongue is not None:
             done = decide(context.offered, replace(context, offered=""))
@@ -214,6 +218,17 @@ def _is_talk(action: Action, context: Context) -> bool:
 
 def _names(action: Action) -> bool:
     return action.tool in ("teach_label", "correct_label")
+
+
+def _refused(message: str, context: Context, tongue: Language) -> list[Action]:
+    """What to do about a no to what was offered: what is wanted instead, or nothing."""
+    rest, offered = "".join(_NO.split(message, maxsplit=1)[1:]), context.offered.casefold()
+    if rest.strip() and not refuses(message, tongue):
+        actions = decide(rest, replace(context, offered=""))
+        again = any(str((a.args or {}).get("label", "")).casefold() in offered for a in actions)
+        if all(a.tool for a in actions) and not (again and any(map(_names, actions))):
+            return actions  # but not by "No. Emily is my daughter."
+    return [Action(text=tongue.asks("refused") or "", language=tongue.code)]
 
 
 def _asked(action: Action) -> Action:

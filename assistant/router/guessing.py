@@ -18,7 +18,7 @@ from assistant.router.reading import Clause
 
 __all__ = [
     "LIKELY", "LONGEST", "NAMING", "ORDERS", "POSSIBLE", "SURE", "as_question", "asked_first",
-    "before", "guessed", "meant", "photo_alone", "with_photos",
+    "before", "guessed", "meant", "of_speaker", "photo_alone", "with_photos",
 ]  # fmt: skip
 
 NAMING = ("teach_label", "correct_label")
@@ -55,9 +55,16 @@ def guessed(text: str, tongue: Language, context: Context) -> Guess | None:
     if len(text) > LONGEST:
         return None
     guess = reader(tongue).read(text, context.labels, before(context))
+    if guess is not None and of_speaker(guess, tongue):
+        return replace(guess, intent="nothing", slots={}, surety={})
     return guess and _titled(
         _whole_name(_proper(guess, text, tongue), text), tongue, context.labels
     )
+
+
+def of_speaker(guess: Guess, tongue: Language) -> bool:
+    """Whether the name is of who speaks: "My name is Walt."."""
+    return guess.intent == "teach" and tongue.fits("speaker", guess.lead)
 
 
 def _proper(guess: Guess, text: str, tongue: Language) -> Guess:
@@ -213,7 +220,7 @@ def _requested(guess: Guess, clause: Clause) -> bool:
     """Whether a question is an order: "could you undo that?", but not "should I undo that?"."""
     tongue = clause.tongue
     plain = guess.probability >= _PLAIN and tongue.doubtful.isdisjoint(guess.words)
-    return plain and tongue.fits("polite", clause.text)
+    return plain and tongue.fits("polite", clause.sentence.raw)
 
 
 def _not_yet(clause: Clause) -> bool:

@@ -42,6 +42,7 @@ _ABOUT_ONE_THING = (
 _OF_TAUGHT = ("forget_label", "rename_label", "alias_label", "merge_labels")
 _TAKES_BACK = (*_OF_TAUGHT, "undo", "forget_pictures", "forget_since", "")
 """What may be meant by an order to forget what nobody taught; "" asks whether to forget all."""
+_LONG_NAME = 3  # words
 _FILLED = (*NAMING, *_OF_TAUGHT, "teach_answer")
 
 
@@ -146,6 +147,8 @@ def _beats_words(guess: Guess, done: Action, fit: Fit, context: Context, tongue:
 def _beats(guess: Guess, done: Action, told: Action, fit: Fit, context: Context) -> bool:
     """Whether it is done in place of what the tables would do."""
     understood, certain = fit is not Fit.NOT, guess.probability >= _CERTAIN
+    if told.tool in NAMING and _swallowed(guess, _label(told), context):
+        return True
     untaught = told.tool in _OF_TAUGHT and _label(told) not in context.labels
     if untaught and told.tool == done.tool:
         return True  # "chuck all of blick in the bin": a label that nobody taught is none
@@ -180,6 +183,15 @@ def _beats(guess: Guess, done: Action, told: Action, fit: Fit, context: Context)
     if understood and told.tool == "classify_image" and "labels" in (told.args or {}):
         return done.tool not in NAMING  # "a zorb or a blick?", "a zorb, I think"
     return bool(done.tool or done.options) or not understood or told.tool in NAMING
+
+
+def _swallowed(guess: Guess, label: str, context: Context) -> bool:
+    """Whether a line took much of a sentence for a name: "this my boy | Ned | remember him"."""
+    name = guess.slots.get("label", "")
+    if guess.intent != "teach" or label in context.labels or name == label or name not in label:
+        return False
+    known = name.casefold() in {x.casefold() for x in context.labels}  # "just zorb | now, right"
+    return known or (label.islower() and len(label.split()) > _LONG_NAME)
 
 
 def _may_be_one(actions: Sequence[Action]) -> bool:

@@ -38,6 +38,17 @@ def _correction(action: Action, rejected: Action) -> Action:
     return replace(action, tool="correct_label", args={"wrong": wrong, **args})
 
 
+def _named(kind: Action, name: Action) -> Action:
+    """What a thing is called, where what it is was said before: a correction if that was one."""
+    return replace(name, tool=kind.tool, args={**(kind.args or {}), **(name.args or {})})
+
+
+def _taken_back(action: Action, context: Context) -> bool:
+    """Whether what an undo is said beside was done before: "it isn't a zorb, take that back"."""
+    known = (action.args or {}).get("label") in context.labels
+    return action.tool == "reject_label" or (action.tool in NAMING and known)
+
+
 def merged(actions: Sequence[Action], context: Context) -> list[Action]:
     """ "It's not a zorb. It's a blick." is one correction; a call said twice is one call."""
     kept: list[Action] = []
@@ -52,6 +63,8 @@ def merged(actions: Sequence[Action], context: Context) -> list[Action]:
             kept[-1] = replace(last, args={**(last.args or {}), "label": label})
         elif last and last.tool == "forget_label" and action.tool == "undo":
             continue  # "forget zorb, remove it": said twice, not taken back
+        elif last and action.tool == "undo" and _taken_back(last, context):
+            kept[-1] = action
         elif last and last.tool == "undo" and _forgets(action, discussed(context)):
             continue  # "undo, I don't want zorb": of what is taken back just so
         elif last and last.tool in NAMING and action.tool == "reject_label" and _same(last, action):
@@ -64,7 +77,7 @@ def merged(actions: Sequence[Action], context: Context) -> list[Action]:
             and last.naming != action.naming
         ):
             # "It's my bear. His name is Boppo": the name counts, not the kind of thing.
-            kept[-1] = last if last.naming else action
+            kept[-1] = last if last.naming else _named(last, action)
         elif last and last.tool in NAMING and (action.tool, action.args) == ("export_memory", {}):
             continue  # "XK-7. Save."
         elif action not in kept:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from assistant.router.actions import Action, Context
-from assistant.router.guessing import LONGEST, ORDERS, before
+from assistant.router.guessing import LONGEST, ORDERS, SURE, before, of_speaker
 from assistant.router.language import Language
 from assistant.router.learned import Guess, reader
 from tools.artifacts import Change
@@ -17,6 +17,7 @@ from tools.artifacts import Change
 __all__ = ["after", "holds_one", "unjoined", "wishes"]
 
 _TALK = ("nothing", "help", "dont_know", "off_topic")
+_CLEARLY = 0.7  # how likely each word of a name must belong to it beside another wish
 _NAME = ("teach", "is_it")
 """What a name alone may mean."""
 _OF_NAMES = {*ORDERS, "report"}
@@ -57,11 +58,21 @@ def wishes(text: str, tongue: Language, context: Context) -> list[str]:
         if guess is not None and wish:
             guesses.append(guess)
     whole = network.read(text, context.labels, came)
-    if len(guesses) < 2 or whole is None:
+    if len(guesses) < 2 or whole is None or _of_one_picture(guesses, context):
         return [text]
     sure = _odds(max(share for _, share in cuts))
     sure += _READ * (_odds(min(g.probability for g in guesses)) - _odds(whole.probability))
     return [p.strip() for p in parts] if sure > _SEVERAL else [text]
+
+
+def _of_one_picture(guesses: Sequence[Guess], context: Context) -> bool:
+    """Whether all that is said of the one picture at hand is its name, or a question what it is
+    after what only seemed to be one: "and now, my dear Watson: what is this?"."""
+    named = all(guess.intent == "teach" for guess in guesses)
+    asked = {guess.intent for guess in guesses[:-1]} == {"teach"} and guesses[
+        -1
+    ].intent == "classify"
+    return (named or asked) and len(context.turn_photos or (0,)) == 1 and not context.open_photos
 
 
 def holds_one(text: str, tongue: Language, context: Context) -> bool:
@@ -87,7 +98,7 @@ def _is_wish(
     tongue: Language,
 ) -> bool:
     """Whether a part of a message is a wish, beside those ``earlier`` in it."""
-    if guess.intent in _TALK or words[0] in tongue.reasons:
+    if guess.intent in _TALK or words[0] in tongue.reasons or of_speaker(guess, tongue):
         return False  # "before I forget: …"
     if earlier and (guess.intent, guess.slots) == (earlier[-1].intent, earlier[-1].slots):
         return False  # the same once more
@@ -95,7 +106,8 @@ def _is_wish(
     if bare and guess.intent in _NAME and earlier and earlier[-1].intent in _OF_NAMES:
         return False  # "… and the coffee mug"
     about = context.turn_photos or context.asked or context.recognised or context.changed
-    return guess.intent != "teach" or bool(about)
+    clear = guess.probability >= SURE and min(guess.surety.values(), default=0.0) >= _CLEARLY
+    return guess.intent != "teach" or bool(about and clear)
 
 
 def _odds(share: float) -> float:

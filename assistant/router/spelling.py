@@ -119,11 +119,19 @@ class Spelling:
                 words += [(head, token.start(), middle), (tail, middle, end)]
                 marks += ["", token[0][len(text) :]]
                 continue
+            small = self._short(small)
             for word in self._table.get(small) or [self._right(small) if guess else small]:
                 words.append((word, token.start(), end))
                 marks.append("")
             marks[-1] += token[0][len(text) :]
         return Sentence(raw, words, marks)
+
+    def _short(self, word: str) -> str:
+        """The word of the phrases that is drawn out in it ("yesss", "heeello"), or the word."""
+        if not _DRAWN.search(word) or word in self._counts or word in self._table:
+            return word
+        known = (w for to in (r"\1", r"\1\1") if (w := _DRAWN.sub(to, word)) in self._counts)
+        return next(known, word)
 
     def _right(self, word: str) -> str:
         """The word of the phrases that is nearly this one, or the word itself."""
@@ -145,6 +153,7 @@ class Spelling:
         return index
 
 
+_DRAWN = re.compile(r"([^\W\d_])\1{2,}")
 _SIGNS = frozenset("👍👎✅❌🎉👏❤")  # marks that say something
 
 

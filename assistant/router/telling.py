@@ -80,6 +80,8 @@ def _change(tongue: Language, change: Change, args: dict[str, Any]) -> str | Non
     key = {"known": "taught_known"}.get(change.action, change.action)
     if change.action == "corrected" and change.other:
         key = "corrected_from"
+    if change.action == "undone" and not change.count:
+        key = "undone_gone"
     if not tongue.has_result(key):
         return None
     pictures = _counted(tongue, "picture", change.count)
