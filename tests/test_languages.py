@@ -13,7 +13,7 @@ from assistant.router.language import LANGUAGES, language
 from assistant.router.telling import told
 from tests.fakes import drawing
 from tests.test_router import SITUATIONS
-from tools.artifacts import Matches
+from tools.artifacts import Caption, Change, Matches
 from tools.registry import TOOLS
 from tools.training import Training
 
@@ -179,3 +179,20 @@ def _fits(template: str, text: str) -> bool:
 )  # fmt: skip
 def test_a_conversation_fails_in_its_language(imprint: Imprint, said: str, told: str) -> None:
     assert imprint.conversation().send(said).text == told
+
+
+@pytest.mark.parametrize("code", ["de", "fr", "es", "zh"])
+def test_a_description_says_that_it_is_in_english_and_not_that_there_is_none(code: str) -> None:
+    tongue = language(code)
+    shown = told(tongue, [Caption("p", "a red teapot", "Joséphine")], {}) or ""
+    assert "a red teapot" in shown and "Joséphine" in shown
+    assert shown.startswith(told(tongue, [Caption("p", "a red teapot")], {}) or "-")
+    unknown = told(tongue, [Caption("p", "Something I have no name for.")], {}) or ""
+    assert unknown and "no name" not in unknown
+    assert told(tongue, [Caption("p", "a cup", outside=True)], {}) is None
+
+
+@pytest.mark.parametrize("code", ["de", "fr", "es", "zh"])
+def test_who_takes_the_only_picture_back_is_not_told_of_none(code: str) -> None:
+    undone = told(language(code), [Change("undone", "zorb", ("p",), 0)], {}) or ""
+    assert "zorb" in undone and "0" not in undone

@@ -36,12 +36,14 @@ def certain(
     """
     if context.wiping or context.doubt is not None:
         return None  # a question is open that only few words answer
-    if not found or any(c.photos for c in found):
+    if not found:
         return None
     tongue = found[0].tongue
     guess = guessed(message, tongue, context)
     if guess is None or guess.probability < _LIKELY or guess.intent in _OF_TABLES:
         return None
+    if guess.intent != "undo" and any(c.photos for c in found):
+        return None  # "take back that last one" is said of no picture
     if min(guess.surety.values(), default=1.0) < _CLEARLY or _says_more(guess, message, tongue):
         return None
     asking = [c for c in found if c.question]

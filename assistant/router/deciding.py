@@ -118,6 +118,8 @@ def _finished(
         actions = [Action("classify_image", {}), *actions]
     actions = [_with_open(a, message, context, tongue) for a in actions]
     deeds = [a for a in actions if a.tool] or actions[:1]
+    if len(deeds) > 1:
+        deeds = [a for a in deeds if not _is_talk(a, context)] or deeds
     deeds = deeds or [Action(text=tongue.said("abilities"))]
     return [replace(a, language=tongue.code) for a in deeds]
 

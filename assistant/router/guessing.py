@@ -146,6 +146,8 @@ def meant(guess: Guess, clause: Clause, context: Context) -> Action | None:
     doubted |= denied and (naming or guess.intent in ORDERS - {"undo"})
     if unclear or unsure or asks or doubted:
         return asked_first(action, clause.tongue)
+    if naming:
+        action = replace(action, naming=clause.tongue.fits("naming", clause.text))
     return with_photos(action, clause)
 
 
@@ -220,7 +222,7 @@ def _requested(guess: Guess, clause: Clause) -> bool:
     """Whether a question is an order: "could you undo that?", but not "should I undo that?"."""
     tongue = clause.tongue
     plain = guess.probability >= _PLAIN and tongue.doubtful.isdisjoint(guess.words)
-    return plain and tongue.fits("polite", clause.sentence.raw)
+    return plain and tongue.fits("polite", guess.text)
 
 
 def _not_yet(clause: Clause) -> bool:

@@ -55,6 +55,8 @@ class Guess:
     """All words of the message."""
     lead: str = ""
     """What was typed before the label."""
+    text: str = ""
+    """The message."""
 
 
 def checksum(feature: str) -> int:
@@ -124,7 +126,7 @@ class Reader:
                 lead = text[: tokens[start].start] if slot == "label" else lead
                 surety[slot] = sure
         words = frozenset(t.word for t in tokens)
-        return Guess(intent, float(np.exp(scores[best])), filled, surety, words, lead)
+        return Guess(intent, float(np.exp(scores[best])), filled, surety, words, lead, text)
 
     def cuts(self, text: str, labels: Sequence[str], before: str) -> list[tuple[int, float]]:
         """The characters of ``text`` at which a further wish may begin, and how likely each is,

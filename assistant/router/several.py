@@ -59,7 +59,9 @@ def wishes(text: str, tongue: Language, context: Context) -> list[str]:
             guesses.append(guess)
     whole = network.read(text, context.labels, came)
     if len(guesses) < 2 or whole is None or _of_one_picture(guesses, context):
-        return [text]
+        called = [tongue.fits("naming", part) for part in parts]
+        kind_first = len(guesses) == len(parts) > 1 and called[-1] and not any(called[:-1])
+        return [p.strip() for p in parts] if kind_first else [text]
     sure = _odds(max(share for _, share in cuts))
     sure += _READ * (_odds(min(g.probability for g in guesses)) - _odds(whole.probability))
     return [p.strip() for p in parts] if sure > _SEVERAL else [text]

@@ -10,6 +10,7 @@ from typing import Any
 from assistant.router.language import Language
 from tools.artifacts import (
     Artifact,
+    Caption,
     Change,
     Comparison,
     Explanation,
@@ -18,6 +19,7 @@ from tools.artifacts import (
     Matches,
     Recognition,
 )
+from tools.describing import NAMELESS
 from tools.report import KnowledgeReport
 from tools.training import AdapterUse, Training
 from tools.wording import capital, percent
@@ -74,6 +76,18 @@ def _recognition(tongue: Language, found: Recognition, args: dict[str, Any]) -> 
     if found.decision == "known" and not found.outside:
         return tongue.result("looks", label=first, percent=share)
     return tongue.result("lost" if found.outside or not first else "guess", rivals=rivals)
+
+
+def _caption(tongue: Language, found: Caption, args: dict[str, Any]) -> str | None:
+    """Which language a description is in, where the captioner knows no other than English."""
+    if found.outside:
+        return None
+    text = found.text.rstrip(".")
+    if text.casefold() == NAMELESS.casefold():
+        said = tongue.result("nameless")
+    else:
+        said = tongue.result("described", text=text)
+    return said + (tongue.result("described_taught", label=found.label) if found.label else "")
 
 
 def _change(tongue: Language, change: Change, args: dict[str, Any]) -> str | None:
@@ -169,6 +183,7 @@ def _exported(tongue: Language, found: Exported, args: dict[str, Any]) -> str:
 
 _TELLERS: dict[type, Callable[[Language, Any, dict[str, Any]], str | None]] = {
     Recognition: _recognition,
+    Caption: _caption,
     Change: _change,
     LabelList: _labels,
     Matches: _matches,

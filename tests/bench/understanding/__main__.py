@@ -66,7 +66,7 @@ def _share(part: str, name: str, heard: Sequence[Heard]) -> dict[str, Any]:
     low, high = wilson(right, len(heard))
     share, changes = right / len(heard), sum(h.changes for h in heard)
     return {"part": part, "name": name, "n": len(heard), "share": share, "low": low, "high": high,
-            "changes": changes}  # fmt: skip
+            "changes": changes, "known": sum(h.known for h in heard) / len(heard)}  # fmt: skip
 
 
 def main() -> None:
@@ -102,11 +102,13 @@ def main() -> None:
     _print(rows)
     for part in ROUNDS:
         title = f"unseen, {part} round"
-        print(f"\n{title:26} {'n':>5}  {'right':>7}  95 % interval       changes memory, wrongly")
+        print(
+            f"\n{title:26} {'n':>5}  {'right':>7}  95 % interval   language  changes memory wrongly"
+        )
         for row in (r for r in unseen if r["part"] == part):
             print(
                 f"{row['name']:26} {row['n']:5}  {row['share']:7.1%}  "
-                f"{row['low']:.1%}–{row['high']:.1%}         {row['changes']}"
+                f"{row['low']:.1%}–{row['high']:.1%}    {row['known']:7.1%}  {row['changes']}"
             )
     print(f"\nmedian of a turn: {milliseconds:.2f} ms")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assistant.router.language import LANGUAGES
+from assistant.router.language import LANGUAGES, likely
 from assistant.router.lessons import TAUGHT, Example, examples_in
 from assistant.thread import messages_for
 from assistant.turns import Turn
@@ -64,6 +64,8 @@ class Heard:
     right: bool
     changes: bool
     """Whether memory was changed by what is no order to change it."""
+    known: bool
+    """Whether its language was known after a conversation in English."""
 
 
 def lines(part: str) -> Iterator[tuple[str, Example]]:
@@ -89,6 +91,7 @@ def hear(router: Any, code: str, example: Example) -> Heard:
         example.intent,
         _right(example, calls, str(said.text), situation.labels),
         still and any(name in CHANGES for name, _ in calls),
+        likely(example.text, "en")[0] == code,
     )
 
 
