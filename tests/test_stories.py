@@ -117,3 +117,24 @@ def test_a_drawn_out_yes_is_one(text: str, language: str) -> None:
     offered = {"en": "forget zorb", "de": "vergiss zorb", "fr": "oublie zorb"}[language]
     context = replace(SAID, offered=offered, language=language)
     assert done(text, context) == [("forget_label", "zorb")]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("this is Rexy. Could you remember that for me, please?", "Rexy"),
+        ("das ist unser Bodo, kannst du dir das merken?", "Bodo"),
+        ("voici Marcel, tu peux le retenir ?", "Marcel"),
+        ("este robotito se llama Don Tuercas. ¿Me lo podrías apuntar, por favor?", "Don Tuercas"),
+        ("这是小白，你能记住吗？", "小白"),
+    ],
+)
+def test_who_asks_whether_a_name_will_be_remembered_gives_it(text: str, name: str) -> None:
+    assert done(text, PHOTO) == [("teach_label", name)]
+    assert done("can you remember that?", PHOTO) == [("classify_image", "")]
+
+
+def test_lists_belong_to_one_order() -> None:
+    assert done("fine-tune on zorbs and Ned with qlora", replace(PHOTO, turn_photos=())) == [
+        ("train_adapter", "")
+    ]

@@ -12,6 +12,7 @@ from assistant.router.guessing import SURE, guessed, meant
 from assistant.router.language import Language
 from assistant.router.learned import Guess
 from assistant.router.reading import Clause
+from assistant.router.several import holds_one
 
 __all__ = ["certain"]
 
@@ -21,7 +22,7 @@ _CLEARLY = 0.8
 """How likely each word of what fills a slot must belong to it."""
 _OF_TABLES = ("compare", "detect", "export_memory", "forget", "forget_today", "merge", "train")
 """Of which or since when it is meant: that has more to it than the reader has slots for."""
-_SAID = ("dont_know", "forget_all", "help", "off_topic")
+_SAID = ("dont_know", "forget_all", "off_topic")
 """What words are the answer to."""
 _TOLD_MORE = re.compile(r"\s*(?:[:;,(=–—：；，（]|-+\s)")
 """What stands after a name of which more is told: "zorb: a round blue toy"."""
@@ -41,6 +42,8 @@ def certain(
     tongue = found[0].tongue
     guess = guessed(message, tongue, context)
     if guess is None or guess.probability < _LIKELY or guess.intent in _OF_TABLES:
+        return None
+    if guess.probability < SURE and not holds_one(message, tongue, context):
         return None
     if guess.intent != "undo" and any(c.photos for c in found):
         return None  # "take back that last one" is said of no picture

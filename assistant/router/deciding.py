@@ -16,7 +16,7 @@ from assistant.router.judging import Fit, judged
 from assistant.router.language import LONGEST, Language, language, likely, unheaded
 from assistant.router.merging import merged
 from assistant.router.names import named
-from assistant.router.reading import Clause, clauses, halves, pieces
+from assistant.router.reading import Clause, clauses, halves, noted, pieces
 from assistant.router.references import Pictures
 from assistant.router.several import after, unjoined, wishes
 from assistant.router.unmatched import ORDERS, unmatched
@@ -35,6 +35,7 @@ def decide(message: str, context: Context) -> list[Action]:
     message = unheaded(message)
     codes = likely(message, context.language)
     tongues = [language(c) for c in dict.fromkeys((*codes, context.language, "en"))]
+    message = noted(message, tongues[0])
     if context.offered and not context.turn_photos:
         tongue = next((x for x in tongues if refuses(_NO.split(message, maxsplit=1)[0], x)), None)
         if tongue is not None:
@@ -48,7 +49,8 @@ def decide(message: str, context: Context) -> list[Action]:
     deeds = [a for a in actions if a.tool]
     pictures = {tuple((a.args or {}).get("photos", ())) for a in deeds}
     placed = exact and len(pictures) == len(deeds) >= len(parts)
-    if len(parts) > 1 and not placed:  # which picture is which, the tables know
+    listed = exact and any(len((a.args or {}).get("labels", ())) > 1 for a in deeds)
+    if len(parts) > 1 and not (placed or listed):  # of pictures and lists the tables know more
         several = _one_by_one(parts, tongues, context, len(codes))
         if any(a.tool for a in several):
             done = _finished(several, message, context, tongue)

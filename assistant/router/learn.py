@@ -36,7 +36,7 @@ from assistant.router.lessons import (
 )
 from assistant.router.marking import TAGS
 
-__all__ = ["Network", "as_reader", "fingerprint", "fit", "main", "save"]
+__all__ = ["Network", "as_reader", "fingerprint", "fit", "main", "save", "unnamed"]
 
 HERE = Path(__file__).parent
 _LEAST = 2  # examples that a word or a feature must be in

@@ -14,7 +14,7 @@ from assistant.router.references import Pictures, referred
 from assistant.router.sides import sided
 from assistant.router.spelling import Sentence
 
-__all__ = ["Clause", "clauses", "halves", "pieces"]
+__all__ = ["Clause", "clauses", "halves", "noted", "pieces"]
 
 _END = re.compile(
     r"(?<!\bmr)(?<!\bmrs)(?<!\bms)(?<!\bdr)(?<!\bprof)(?<!\bst)[.!?…]+(?=[\s)\"”]|$)(?!\s\d)"
@@ -23,6 +23,7 @@ _END = re.compile(
 )
 _TAIL = 8  # words of what only ends a sentence
 _MOST = 24  # clauses of a message that are read
+_ENDS = re.compile(r"[\s,.;:!?¿，。！？]*[,.;:!?¿，。！？][\s,.;:!?¿，。！？]*")
 _CUTS = ",，、;；–—-()"
 
 
@@ -185,3 +186,17 @@ def _before(sentence: Sentence, tongue: Language, name: str, following: str) -> 
     if block is None or then is None:
         return 0
     return max((e for e in block.ends(sentence, 0) if then.ends(sentence, e)), default=0)
+
+
+def noted(message: str, tongue: Language) -> str:
+    """A message without the question behind it whether it will be remembered."""
+    whole = len(message.rstrip())
+    ends = [found.start() for found in _ENDS.finditer(message) if found.end() < whole]
+    asked, rest = False, message
+    for place in reversed(ends):
+        last = _ENDS.sub("", rest[place:])
+        asked_now = tongue.fits("noted", last)
+        if not (asked_now or tongue.fits("polite", last)):
+            break
+        asked, rest = asked or asked_now, rest[:place]
+    return rest if asked else message
