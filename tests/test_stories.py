@@ -31,6 +31,7 @@ def done(text: str, context: Context) -> list[tuple[str, str]]:
             "en",
         ),
         ("My name is Walt. What is this, please?", "en"),
+        ("Good morning, my name is Walt.", "en"),
         ("Ich heiße Margit. Was ist das?", "de"),
         ("Moi c'est Lyon, enchanté ! C'est quoi, ça ?", "fr"),
         ("Me llamo Inés. ¿Qué es esto?", "es"),
