@@ -139,3 +139,9 @@ def test_lists_belong_to_one_order() -> None:
     assert done("fine-tune on zorbs and Ned with qlora", replace(PHOTO, turn_photos=())) == [
         ("train_adapter", "")
     ]
+
+
+def test_what_is_wanted_instead_is_done() -> None:
+    context = replace(SAID, offered="this is called Ned")
+    assert done("no, it's Emilio", context) == [("correct_label", "Emilio")]
+    assert done("no, what do you know?", context) == [("list_labels", "")]

@@ -229,8 +229,8 @@ def _refused(message: str, context: Context, tongue: Language) -> list[Action]:
     rest, offered = "".join(_NO.split(message, maxsplit=1)[1:]), context.offered.casefold()
     if rest.strip() and not refuses(message, tongue):
         actions = decide(rest, replace(context, offered=""))
-        again = any(str((a.args or {}).get("label", "")).casefold() in offered for a in actions)
-        if all(a.tool for a in actions) and not (again and any(map(_names, actions))):
+        named = [(a.args or {})["label"].casefold() for a in actions if _names(a)]
+        if all(a.tool for a in actions) and not any(name in offered for name in named):
             return actions  # but not by "No. Emily is my daughter."
     return [Action(text=tongue.asks("refused") or "", language=tongue.code)]
 
