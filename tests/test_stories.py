@@ -145,3 +145,22 @@ def test_what_is_wanted_instead_is_done() -> None:
     context = replace(SAID, offered="this is called Ned")
     assert done("no, it's Emilio", context) == [("correct_label", "Emilio")]
     assert done("no, what do you know?", context) == [("list_labels", "")]
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("撤销八爪娃儿", None),
+        ("undo that three musketeers thing", None),
+        ("undo the last two", 2),
+    ],
+)
+def test_a_number_in_a_name_is_not_how_often(text: str, times: int | None) -> None:
+    labels = ("八爪娃儿", "Three Musketeers")
+    (action,) = decide(text, replace(SAID, labels=labels))
+    assert (action.tool, (action.args or {}).get("times")) == ("undo", times)
+
+
+def test_who_says_who_they_are_names_no_picture() -> None:
+    text = "Hola guapo, soy Rosa, de Sevilla. ¿Me dices qué se ve en este dibujito?"
+    assert done(text, replace(PHOTO, language="es")) == [("caption_image", "")]

@@ -65,6 +65,8 @@ def merged(actions: Sequence[Action], context: Context) -> list[Action]:
             continue  # "forget zorb, remove it": said twice, not taken back
         elif last and action.tool == "undo" and _taken_back(last, context):
             kept[-1] = action
+        elif last and last.tool == action.tool == "undo":
+            continue  # "never mind, that doesn't count, don't keep it": one thing is taken back
         elif last and last.tool == "undo" and _forgets(action, discussed(context)):
             continue  # "undo, I don't want zorb": of what is taken back just so
         elif last and last.tool in NAMING and action.tool == "reject_label" and _same(last, action):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from assistant.router.actions import Action, Context
 from assistant.router.language import Reading
-from assistant.router.names import mentioned, name_in, names_in
+from assistant.router.names import mentioned, name_in, named, names_in
 from assistant.router.pointing import OF_MANY, POINTED, Handler, discussed, label_in
 from assistant.router.reading import Clause
 from tools.wording import join
@@ -150,20 +150,22 @@ def _on_undo(
         return None
     if context.turn_photos and _NOT_THIS.match(clause.text):
         return Action(text=clause.tongue.said("agree"))  # "ignore this one", of the new picture
-    named = "label" in reading.slots and not POINTED.fullmatch(reading.slots["label"])
-    if named and label_in(reading, clause, context) is None:
+    of_label = "label" in reading.slots and not POINTED.fullmatch(reading.slots["label"])
+    if of_label and label_in(reading, clause, context) is None:
         return None
     if clause.photos and re.match(
         r"(?:forget|unlearn|delete|drop|remove|erase)", clause.text, re.I
     ):
         return Action("forget_pictures", {})  # "forget this", of a picture that is named
-    times = _times(clause)
+    times = _times(clause, context)
     return Action("undo", {"times": times} if times > 1 else {})
 
 
-def _times(clause: Clause) -> int:
-    """How often: "three times", "the last two", "undo undo"."""
-    words = clause.sentence.words
+def _times(clause: Clause, context: Context) -> int:
+    """How often: "three times", "the last two", "undo undo"; a number in a name is none."""
+    sentence = named(clause.sentence, context.labels)
+    inside = {i for start, ends in sentence.names.items() for i in range(start, max(ends))}
+    words = [w for i, w in enumerate(sentence.words) if i not in inside]
     counts = [int(w) if w.isdecimal() else clause.tongue.counts.get(w, 1) for w in words]
     return max([*counts, words.count("undo")])
 
