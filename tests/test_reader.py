@@ -14,9 +14,10 @@ from assistant.router.deciding import decide
 from assistant.router.features import features_of, tokens_in
 from assistant.router.language import LANGUAGES, language
 from assistant.router.learn import HERE, Network, as_reader, fingerprint, fit, save
-from assistant.router.learned import BEFORE, checksum, loaded, reader, stored
+from assistant.router.learned import BEFORE, loaded, reader, stored
 from assistant.router.lessons import SEVERAL, TAUGHT, examples_in
 from assistant.router.marking import MUST, SLOTS, TAGS
+from assistant.router.spelling import checksum
 from tools.artifacts import Candidate, Recognition
 
 ENGLISH = language("en")

@@ -24,7 +24,7 @@ from torch.nn import functional
 from assistant.router import tongues
 from assistant.router.features import Token, features_of, tokens_in
 from assistant.router.language import LANGUAGES, Language, language
-from assistant.router.learned import BEFORE, DILATIONS, Reader, checksum, stored
+from assistant.router.learned import BEFORE, DILATIONS, Reader, stored
 from assistant.router.lessons import (
     RENAMED,
     SEVERAL,
@@ -35,6 +35,7 @@ from assistant.router.lessons import (
     renamed,
 )
 from assistant.router.marking import TAGS
+from assistant.router.spelling import checksum
 
 __all__ = ["Network", "as_reader", "fingerprint", "fit", "main", "save", "unnamed"]
 

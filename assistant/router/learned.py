@@ -7,7 +7,6 @@ that is one is taken (Viterbi, 1967). Runs in numpy, in about a millisecond. Kno
 of tools, and of what came before no more than a word.
 """
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,8 +19,9 @@ import numpy.typing as npt
 from assistant.router.features import Token, features_of, tokens_in
 from assistant.router.language import Language
 from assistant.router.marking import SLOTS, spans
+from assistant.router.spelling import checksum
 
-__all__ = ["BEFORE", "DILATIONS", "Guess", "Reader", "checksum", "loaded", "reader", "stored"]
+__all__ = ["BEFORE", "DILATIONS", "Guess", "Reader", "loaded", "reader", "stored"]
 
 BEFORE = ("photo", "asked", "said", "none", "any")
 """What may have come before a message: it comes with a picture; "what is it?" was asked; something
@@ -57,11 +57,6 @@ class Guess:
     """What was typed before the label."""
     text: str = ""
     """The message."""
-
-
-def checksum(feature: str) -> int:
-    """The number that stands for a feature: two of some ten thousand share one by chance."""
-    return zlib.crc32(feature.encode())
 
 
 class Reader:

@@ -23,7 +23,7 @@ _END = re.compile(
 )
 _TAIL = 8  # words of what only ends a sentence
 _MOST = 24  # clauses of a message that are read
-_ENDS = re.compile(r"[\s,.;:!?¿，。！？]*[,.;:!?¿，。！？][\s,.;:!?¿，。！？]*")
+_ENDS = re.compile(r"[,.;:!?¿，。！？][\s,.;:!?¿，。！？]*")
 _CUTS = ",，、;；–—-()"
 
 

@@ -70,11 +70,9 @@ def wishes(text: str, tongue: Language, context: Context) -> list[str]:
 def _of_one_picture(guesses: Sequence[Guess], context: Context) -> bool:
     """Whether all that is said of the one picture at hand is its name, or a question what it is
     after what only seemed to be one: "and now, my dear Watson: what is this?"."""
-    named = all(guess.intent == "teach" for guess in guesses)
-    asked = {guess.intent for guess in guesses[:-1]} == {"teach"} and guesses[
-        -1
-    ].intent == "classify"
-    return (named or asked) and len(context.turn_photos or (0,)) == 1 and not context.open_photos
+    *seeming, last = [guess.intent for guess in guesses]
+    of_one = len(context.turn_photos) <= 1 and not context.open_photos
+    return of_one and set(seeming) == {"teach"} and last in ("teach", "classify")
 
 
 def holds_one(text: str, tongue: Language, context: Context) -> bool:

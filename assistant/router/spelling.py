@@ -6,16 +6,17 @@ swapped) can be corrected to a word of the phrases. What fills a slot is taken f
 """
 
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
-__all__ = ["Sentence", "Spelling", "near", "tokens_of"]
+__all__ = ["HAN", "Sentence", "Spelling", "checksum", "near", "tokens_of"]
 
 # A Chinese sign is a word of its own; what is left are words as they stand between spaces.
-_HAN = r"\u3400-\u9fff\uf900-\ufaff"
+HAN = r"\u3400-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(
-    rf"[{_HAN}]|[\w@&%+][^\s{_HAN}，。？！、：；,;:!?=()\[\]“”«»\"]*|[^\s\w]", re.UNICODE
+    rf"[{HAN}]|[\w@&%+][^\s{HAN}，。？！、：；,;:!?=()\[\]“”«»\"]*|[^\s\w]", re.UNICODE
 )
 _DULL = ".'’-_*"  # marks that a word may have inside and does not end with
 _OPENING, _CLOSING = "\"'“«„‘<", "\"'”“»’>"
@@ -179,3 +180,8 @@ def near(a: str, b: str, most: int) -> bool:
 
 def _deletions(word: str) -> set[str]:
     return {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}
+
+
+def checksum(feature: str) -> int:
+    """The number that stands for a feature: two of some ten thousand share one by chance."""
+    return zlib.crc32(feature.encode())

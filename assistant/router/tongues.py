@@ -6,7 +6,6 @@ the examples of the reader, without the names in them. Knows nothing of tables.
 
 import math
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from assistant.router.spelling import HAN, checksum
+
 __all__ = ["FILE", "evidence", "learnt"]
 
 FILE = "tongues.npz"
@@ -24,7 +25,7 @@ _LONGEST = 4
 _UNSEEN = 0.5  # times that a language has what it never had
 _UNIT = 16  # of a stored number, to a natural logarithm
 _DEPENDENT = 4  # n-grams that tell the same once more, about
-_HAN, _SIGN = re.compile("[\u3400-\u9fff]"), 3.0  # what each of those says for Chinese
+_HAN, _SIGN = re.compile(f"[{HAN}]"), 3.0  # what each of those says for Chinese
 _WORD = re.compile(r"[^\W_]+'?|[?¿¡]")
 
 
@@ -32,7 +33,7 @@ def evidence(text: str) -> dict[str, float]:
     """For each language the logarithm of how likely the letters of ``text`` are in it, beside what
     they are in all on average: 0 for all where nothing is known of them."""
     codes, table = _table()
-    found = [table[key] for gram in _grams(text) if (key := _key(gram)) in table]
+    found = [table[key] for gram in _grams(text) if (key := checksum(gram)) in table]
     sums = map(sum, zip(*found, strict=True)) if found else (0 for _ in codes)
     told = {code: n / _UNIT / _DEPENDENT for code, n in zip(codes, sums, strict=True)}
     told["zh"] += _SIGN * len(_HAN.findall(text))  # many are too rare to be learnt
@@ -53,7 +54,7 @@ def learnt(texts: Mapping[str, Iterable[str]]) -> dict[str, npt.NDArray[np.gener
     logs -= logs.mean(axis=1, keepdims=True)
     return {
         "codes": np.array(list(counts)),
-        "keys": np.array([_key(gram) for gram in kept], np.uint32),
+        "keys": np.array([checksum(gram) for gram in kept], np.uint32),
         "logs": np.round(logs * _UNIT).clip(-127, 127).astype(np.int8),
     }
 
@@ -64,10 +65,6 @@ def _grams(text: str) -> Iterator[str]:
     for size in range(1, _LONGEST + 1):
         for start in range(len(joined) - size + 1):
             yield joined[start : start + size]
-
-
-def _key(gram: str) -> int:
-    return zlib.crc32(gram.encode())
 
 
 @lru_cache(maxsize=1)
